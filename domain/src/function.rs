@@ -1,0 +1,59 @@
+//! A function version, as far as running it needs to know.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AccountId, BundleDigest, FunctionName, RevisionId, Version};
+use crate::runtime::Runtime;
+use crate::size::{EphemeralStorage, MemorySize, Timeout};
+
+/// What a slot is bound to for its whole life: one version of one function of one account, at one revision. A change
+/// of `$LATEST` makes a new revision, so slots of the old one are never chosen again.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FunctionRef {
+    /// Whose function.
+    pub account: AccountId,
+    /// Its bare name.
+    pub name: FunctionName,
+    /// The version.
+    pub version: Version,
+    /// The revision of that version's code and configuration.
+    pub revision: RevisionId,
+}
+
+impl fmt::Display for FunctionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.account, self.name, self.version)
+    }
+}
+
+impl fmt::Debug for FunctionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}@{}", self.revision)
+    }
+}
+
+/// Everything that routing, placement and a worker need to run a function version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionSpec {
+    /// Which one.
+    pub function: FunctionRef,
+    /// The region in its ARN and in `AWS_REGION`.
+    pub region: String,
+    /// What starts it.
+    pub runtime: Runtime,
+    /// The handler string, as the runtime reads it; may be empty for custom runtimes.
+    pub handler: String,
+    /// Memory, and with it CPU.
+    pub memory: MemorySize,
+    /// Longest run of one invocation.
+    pub timeout: Timeout,
+    /// Size of `/tmp`.
+    pub ephemeral_storage: EphemeralStorage,
+    /// The function's own environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// Its code.
+    pub bundle: BundleDigest,
+}

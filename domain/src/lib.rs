@@ -1,0 +1,27 @@
+//! The vocabulary every part of Hearth shares.
+//!
+//! Absent on purpose: I/O, async, threads, randomness and the clock. A [`time::Moment`] always comes from outside, so
+//! that everything built on these types also runs in virtual time.
+#![forbid(unsafe_code)]
+
+pub mod function;
+pub mod id;
+pub mod invocation;
+pub mod lease;
+pub mod limits;
+pub mod runtime;
+pub mod size;
+pub mod slot;
+pub mod time;
+pub mod timing;
+
+pub use function::{FunctionRef, FunctionSpec};
+pub use id::{
+    AccountId, BundleDigest, ClaimId, FunctionName, HolderId, InvalidId, RequestId, RevisionId, SlotId, Version, WorkerId,
+};
+pub use invocation::{FunctionError, FunctionResponse, InitFailure, InvocationUsage, SlotOutcome};
+pub use lease::{FencingToken, Lease, LeaseTerms};
+pub use runtime::Runtime;
+pub use size::{EphemeralStorage, MemorySize, Timeout};
+pub use slot::{SlotEvent, SlotState};
+pub use time::Moment;

@@ -1,0 +1,35 @@
+//! What a worker and the shim inside a sandbox say to each other.
+//!
+//! ```text
+//! worker                          shim
+//!        ◀────────── Ready ─────────   the sandbox is up, the language runtime started or waiting
+//!        ─────────── Init ─────────▶   here is your function (its code is mounted at /var/task by now)
+//!        ◀── Log* ── InitDone ──────   the runtime asked for its first event, or failed
+//!        ────────── Invoke ────────▶
+//!        ◀── Log* ── Response ──────
+//!        ───────── Shutdown ───────▶
+//! ```
+//!
+//! Frames are a 32-bit big-endian length and one protobuf message. What comes from the guest is hostile: the decoder
+//! bounds its size before it buffers it, and the worker checks each message against what it has asked.
+//!
+//! Absent on purpose: I/O. Bytes come in and go out; vsock, TCP or a Unix socket carry them.
+#![forbid(unsafe_code)]
+
+mod frame;
+mod message;
+
+pub use frame::{FRAME_MAX_BYTES, FrameError, decode, encode};
+pub use message::{
+    EnvironmentVariable, GuestError, GuestMessage, HostMessage, Init, InitDone, Invoke, Log, Ready, Response,
+    RuntimeExit, Shutdown, guest_message, host_message, response,
+};
+
+/// Version of this protocol. Worker and shim must agree on it exactly: they ship together.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// File descriptor on which the shim finds its end of the channel in a jail, unless its arguments say otherwise.
+pub const CHANNEL_FD: i32 = 3;
+
+/// Most bytes of log text in one [`Log`] message.
+pub const LOG_CHUNK_MAX_BYTES: usize = 64 * 1024;

@@ -1,0 +1,223 @@
+//! The messages. Tags are the wire: never reuse one.
+
+use bytes::Bytes;
+
+/// From the worker.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct HostMessage {
+    /// Which message.
+    #[prost(oneof = "host_message::Kind", tags = "1, 2, 3")]
+    pub kind: Option<host_message::Kind>,
+}
+
+/// From the shim.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct GuestMessage {
+    /// Which message.
+    #[prost(oneof = "guest_message::Kind", tags = "1, 2, 3, 4, 5")]
+    pub kind: Option<guest_message::Kind>,
+}
+
+/// The kinds of [`HostMessage`].
+pub mod host_message {
+    /// One of the worker's messages.
+    #[derive(Clone, PartialEq, prost::Oneof)]
+    pub enum Kind {
+        /// See [`super::Init`].
+        #[prost(message, tag = "1")]
+        Init(super::Init),
+        /// See [`super::Invoke`].
+        #[prost(message, tag = "2")]
+        Invoke(super::Invoke),
+        /// See [`super::Shutdown`].
+        #[prost(message, tag = "3")]
+        Shutdown(super::Shutdown),
+    }
+}
+
+/// The kinds of [`GuestMessage`].
+pub mod guest_message {
+    /// One of the shim's messages.
+    #[derive(Clone, PartialEq, prost::Oneof)]
+    pub enum Kind {
+        /// See [`super::Ready`].
+        #[prost(message, tag = "1")]
+        Ready(super::Ready),
+        /// See [`super::InitDone`].
+        #[prost(message, tag = "2")]
+        InitDone(super::InitDone),
+        /// See [`super::Response`].
+        #[prost(message, tag = "3")]
+        Response(super::Response),
+        /// See [`super::Log`].
+        #[prost(message, tag = "4")]
+        Log(super::Log),
+        /// See [`super::RuntimeExit`].
+        #[prost(message, tag = "5")]
+        RuntimeExit(super::RuntimeExit),
+    }
+}
+
+/// One environment variable.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct EnvironmentVariable {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Its value.
+    #[prost(string, tag = "2")]
+    pub value: String,
+}
+
+/// Binds the sandbox to a function and starts its init. Sent once.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Init {
+    /// The complete environment of the runtime process: reserved variables (`_HANDLER`, `AWS_LAMBDA_*`, `TZ`, …) and
+    /// the function's own. The shim adds `AWS_LAMBDA_RUNTIME_API`.
+    #[prost(message, repeated, tag = "1")]
+    pub environment: Vec<EnvironmentVariable>,
+    /// The handler string, as `_HANDLER` has it too.
+    #[prost(string, tag = "2")]
+    pub handler: String,
+    /// The function's unqualified name, for messages.
+    #[prost(string, tag = "3")]
+    pub function_name: String,
+    /// Directory of the code within the sandbox: `/var/task`, except where there is no mount namespace.
+    #[prost(string, tag = "4")]
+    pub task_root: String,
+}
+
+/// Runs one invocation. Sent only while none runs.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Invoke {
+    /// `Lambda-Runtime-Aws-Request-Id`.
+    #[prost(string, tag = "1")]
+    pub request_id: String,
+    /// The event document.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub payload: Bytes,
+    /// `Lambda-Runtime-Deadline-Ms`: Unix milliseconds at which the invocation times out.
+    #[prost(uint64, tag = "3")]
+    pub deadline_unix_ms: u64,
+    /// `Lambda-Runtime-Invoked-Function-Arn`.
+    #[prost(string, tag = "4")]
+    pub invoked_arn: String,
+    /// `Lambda-Runtime-Client-Context`, JSON; empty if there is none.
+    #[prost(string, tag = "5")]
+    pub client_context: String,
+    /// `Lambda-Runtime-Trace-Id`; empty if there is none.
+    #[prost(string, tag = "6")]
+    pub trace_id: String,
+}
+
+/// Ends the sandbox: the shim ends the runtime (SIGTERM, then SIGKILL) and exits.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Shutdown {
+    /// Time between the two signals, milliseconds.
+    #[prost(uint32, tag = "1")]
+    pub grace_ms: u32,
+}
+
+/// The shim is up. Sent once, first.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Ready {
+    /// [`crate::PROTOCOL_VERSION`] of the shim.
+    #[prost(uint32, tag = "1")]
+    pub protocol_version: u32,
+    /// Whether a language runtime is started already and waits for its code.
+    #[prost(bool, tag = "2")]
+    pub runtime_started: bool,
+}
+
+/// Init is over.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct InitDone {
+    /// How long it ran by the shim's clock, microseconds.
+    #[prost(uint64, tag = "1")]
+    pub duration_us: u64,
+    /// What went wrong; absent on success.
+    #[prost(message, optional, tag = "2")]
+    pub error: Option<GuestError>,
+}
+
+/// A failure that the runtime reported or the shim found.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct GuestError {
+    /// `Lambda-Runtime-Function-Error-Type`, or `Runtime.ExitError` and the like.
+    #[prost(string, tag = "1")]
+    pub error_type: String,
+    /// The error document as the runtime posted it, or one of the shim's (JSON).
+    #[prost(bytes = "bytes", tag = "2")]
+    pub document: Bytes,
+}
+
+/// The invocation is over. All [`Log`]s that belong to it came before.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Response {
+    /// Which invocation.
+    #[prost(string, tag = "1")]
+    pub request_id: String,
+    /// What came of it.
+    #[prost(oneof = "response::Outcome", tags = "2, 3, 4")]
+    pub outcome: Option<response::Outcome>,
+}
+
+/// The outcomes of [`Response`].
+pub mod response {
+    use bytes::Bytes;
+
+    /// What came of an invocation.
+    #[derive(Clone, PartialEq, prost::Oneof)]
+    pub enum Outcome {
+        /// The handler's answer.
+        #[prost(bytes = "bytes", tag = "2")]
+        Payload(Bytes),
+        /// The handler failed.
+        #[prost(message, tag = "3")]
+        Error(super::GuestError),
+        /// The handler's answer is larger than allowed; its size in bytes.
+        #[prost(uint64, tag = "4")]
+        TooLarge(u64),
+    }
+}
+
+/// What the function wrote to standard output or error.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Log {
+    /// The invocation that ran when it was written; empty during init and between invocations.
+    #[prost(string, tag = "1")]
+    pub request_id: String,
+    /// The bytes, at most [`crate::LOG_CHUNK_MAX_BYTES`], cut anywhere.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: Bytes,
+    /// Bytes that were dropped before these because the invocation wrote too much.
+    #[prost(uint64, tag = "3")]
+    pub dropped_bytes: u64,
+}
+
+/// The runtime process ended by itself. The sandbox is of no more use after it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RuntimeExit {
+    /// The invocation that ran; empty if none did.
+    #[prost(string, tag = "1")]
+    pub request_id: String,
+    /// Its exit status, if it exited.
+    #[prost(int32, optional, tag = "2")]
+    pub status: Option<i32>,
+    /// The signal that ended it, if one did.
+    #[prost(int32, optional, tag = "3")]
+    pub signal: Option<i32>,
+}
+
+macro_rules! into_message {
+    ($outer:ident, $kinds:ident: $($kind:ident),*) => {
+        $(impl From<$kind> for $outer {
+            fn from(message: $kind) -> Self {
+                Self { kind: Some($kinds::Kind::$kind(message)) }
+            }
+        })*
+    };
+}
+
+into_message!(HostMessage, host_message: Init, Invoke, Shutdown);
+into_message!(GuestMessage, guest_message: Ready, InitDone, Response, Log, RuntimeExit);

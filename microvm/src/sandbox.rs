@@ -1,0 +1,186 @@
+//! The interface behind which jail, microVM and plain process stand.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::net::UnixStream;
+
+/// How a sandbox is separated from its host, strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Isolation {
+    /// A microVM of its own on KVM.
+    Kvm,
+    /// Namespaces, cgroups, seccomp, no capabilities.
+    Jail,
+    /// A process group with resource limits: no security boundary.
+    Process,
+}
+
+impl fmt::Display for Isolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Jail => "jail",
+            Self::Process => "process",
+        })
+    }
+}
+
+impl FromStr for Isolation {
+    type Err = String;
+
+    fn from_str(value: &str) -> Result<Self, String> {
+        match value {
+            "kvm" => Ok(Self::Kvm),
+            "jail" => Ok(Self::Jail),
+            "process" => Ok(Self::Process),
+            other => Err(format!("unknown isolation {other:?}: use kvm, jail or process")),
+        }
+    }
+}
+
+/// What a sandbox may use. Exceeding one ends or blocks only that sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory of everything inside, bytes, `/tmp` included.
+    pub memory_bytes: u64,
+    /// CPU time per time, thousandths of a CPU.
+    pub milli_cpus: u32,
+    /// Processes and threads.
+    pub max_processes: u32,
+    /// Open files of one process.
+    pub max_open_files: u64,
+    /// Size of `/tmp`, bytes.
+    pub tmp_bytes: u64,
+}
+
+/// What to boot.
+#[derive(Debug, Clone)]
+pub struct BootSpec {
+    /// Names the sandbox on this host: `[a-z0-9-]`, at most 64 bytes, unique among those alive.
+    pub id: String,
+    /// The program that becomes the sandbox's first process; a path on the host.
+    pub init: PathBuf,
+    /// Its arguments, without the program name.
+    pub args: Vec<OsString>,
+    /// Its whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Files and directories of the host that are visible inside, read-only: (host path, absolute path inside).
+    pub read_only: Vec<(PathBuf, PathBuf)>,
+    /// What it may use until [`Sandbox::set_limits`].
+    pub limits: Limits,
+}
+
+/// Boots sandboxes of one kind.
+#[async_trait]
+pub trait Launcher: Send + Sync + 'static {
+    /// The kind.
+    fn isolation(&self) -> Isolation;
+
+    /// What can't be enforced on this host, each with what to do about it. Empty where all holds.
+    fn unenforced(&self) -> Vec<Unenforced>;
+
+    /// Starts a sandbox. Answers as soon as its first process runs; that it is *up* is for the channel to say.
+    async fn boot(&self, spec: BootSpec) -> Result<Box<dyn Sandbox>, BootError>;
+
+    /// Ends whatever sandboxes an earlier process left under this launcher's state directory; returns how many.
+    async fn clean_up(&self) -> Result<usize, SandboxError>;
+}
+
+/// A limit that this host can't hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unenforced {
+    /// Which limit or wall.
+    pub what: String,
+    /// Why not here.
+    pub why: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// A running sandbox. Dropping it kills it.
+#[async_trait]
+pub trait Sandbox: Send + Sync + 'static {
+    /// The name from [`BootSpec::id`].
+    fn id(&self) -> &str;
+
+    /// The channel to the first process. Given out once; `None` afterwards.
+    fn channel(&mut self) -> Option<UnixStream>;
+
+    /// Makes a directory of the host visible, read-only, inside the sandbox, and says where: `/var/task`, except
+    /// where there is no mount namespace. At most once.
+    async fn attach_code(&mut self, code: &Path) -> Result<PathBuf, SandboxError>;
+
+    /// Sets new limits. Lowering memory below what is in use fails.
+    async fn set_limits(&self, limits: Limits) -> Result<(), SandboxError>;
+
+    /// What it uses and used.
+    fn usage(&self) -> Result<SandboxUsage, SandboxError>;
+
+    /// Starts a new high-water mark for [`SandboxUsage::memory_peak_bytes`], where the host can do that.
+    fn reset_memory_peak(&self);
+
+    /// Stops everything inside without ending it.
+    async fn pause(&self) -> Result<(), SandboxError>;
+
+    /// Goes on after [`Self::pause`].
+    async fn resume(&self) -> Result<(), SandboxError>;
+
+    /// Waits until the sandbox has ended by itself or was killed. May be called again, and after the end.
+    async fn ended(&self) -> Ended;
+
+    /// Kills everything inside and removes every trace of it on the host. Returns when that is done.
+    async fn kill(&mut self) -> Result<Ended, SandboxError>;
+}
+
+/// Resources of a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SandboxUsage {
+    /// Memory in use now, bytes.
+    pub memory_bytes: u64,
+    /// The most it was, bytes.
+    pub memory_peak_bytes: u64,
+    /// CPU time since boot.
+    pub cpu: Duration,
+    /// How often its memory limit made the kernel kill something in it.
+    pub oom_kills: u64,
+}
+
+/// How a sandbox ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Exit status of its first process, if it exited.
+    pub status: Option<i32>,
+    /// The signal that ended its first process, if one did.
+    pub signal: Option<i32>,
+    /// Whether its memory limit made the kernel kill something in it.
+    pub out_of_memory: bool,
+}
+
+/// A sandbox did not start. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+#[error("sandbox {id} did not start: {step}: {source}")]
+pub struct BootError {
+    /// [`BootSpec::id`].
+    pub id: String,
+    /// Which step failed, such as `mount /tmp`.
+    pub step: String,
+    /// The operating system's word.
+    pub source: std::io::Error,
+}
+
+/// An operation on a running sandbox failed.
+#[derive(Debug, thiserror::Error)]
+#[error("sandbox {id}: {step}: {source}")]
+pub struct SandboxError {
+    /// The sandbox, or the launcher's state directory.
+    pub id: String,
+    /// Which step failed.
+    pub step: String,
+    /// The operating system's word.
+    pub source: std::io::Error,
+}
