@@ -1,1 +1,28 @@
-//! (to come)
+//! What must survive a restart: catalog, code bundles, asynchronous events, usage.
+//!
+//! Each is a trait with engines behind it; roles do not know which they got. The embedded engines keep catalog, events
+//! and usage in one sled database and bundles as files named by their SHA-256.
+//!
+//! Invariant: a method that changes something answers only when the change is on disk.
+//! Absent on purpose: policy. What may be created, retried or dropped is the frontend's to decide.
+#![forbid(unsafe_code)]
+
+pub mod bundle;
+pub mod catalog;
+pub mod event;
+pub mod usage;
+
+pub use bundle::BundleStore;
+pub use catalog::{Catalog, FunctionRecord};
+pub use event::EventQueue;
+pub use usage::UsageStore;
+
+/// The engine failed: disk full, damaged, or out of reach. Nothing is known about whether a change took effect.
+#[derive(Debug, thiserror::Error)]
+#[error("store: {operation}: {source}")]
+pub struct StoreFailure {
+    /// What was attempted, with the key it was about.
+    pub operation: String,
+    /// The engine's own error.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}

@@ -1,0 +1,86 @@
+//! The durable queue of asynchronous invocations, and the dead letters.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hearth_domain::{AccountId, FunctionName, RequestId, Version};
+use serde::{Deserialize, Serialize};
+
+use crate::StoreFailure;
+
+/// Events that were acknowledged with 202. At least once: an event that was taken and not settled is offered again
+/// after a restart.
+#[async_trait]
+pub trait EventQueue: Send + Sync + 'static {
+    /// Adds an event; on disk when this returns.
+    async fn push(&self, event: Event) -> Result<EventId, StoreFailure>;
+
+    /// Takes up to `limit` events that are due at `now_unix_ms`, earliest due first. They stay stored and are not
+    /// offered again by this process until [`Self::reschedule`] or [`Self::settle`].
+    async fn take_due(&self, now_unix_ms: u64, limit: usize) -> Result<Vec<(EventId, Event)>, StoreFailure>;
+
+    /// When the earliest event that was not taken is due, Unix milliseconds.
+    async fn next_due(&self) -> Result<Option<u64>, StoreFailure>;
+
+    /// Waits until an event was pushed or rescheduled since the last call.
+    async fn changed(&self);
+
+    /// Puts a taken event back with new attempt count and due time.
+    async fn reschedule(&self, id: EventId, event: Event) -> Result<(), StoreFailure>;
+
+    /// Removes a taken event and, in the same transaction, stores its dead letter if it has one.
+    async fn settle(&self, id: EventId, dead_letter: Option<DeadLetter>) -> Result<(), StoreFailure>;
+
+    /// How many events are stored, taken ones included.
+    async fn depth(&self) -> Result<usize, StoreFailure>;
+
+    /// Dead letters of an account, oldest first, from after `after`, at most `limit`.
+    async fn dead_letters(
+        &self,
+        account: &AccountId,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, DeadLetter)>, StoreFailure>;
+}
+
+/// Names a stored event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(pub u64);
+
+/// One asynchronous invocation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The id the caller was given; the same over all attempts.
+    pub request_id: RequestId,
+    /// Whose function.
+    pub account: AccountId,
+    /// Which function.
+    pub name: FunctionName,
+    /// Which version.
+    pub version: Version,
+    /// The ARN as it was invoked.
+    pub invoked_arn: String,
+    /// The payload.
+    pub payload: Bytes,
+    /// When it was accepted, Unix milliseconds: its age counts from here.
+    pub accepted_unix_ms: u64,
+    /// When it is due next, Unix milliseconds.
+    pub due_unix_ms: u64,
+    /// Attempts that reached the function and failed.
+    pub failed_attempts: u32,
+    /// Times it went back because of throttling or a failure of the platform.
+    pub deferrals: u32,
+}
+
+/// An event that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The event, as it was at the end.
+    pub event: Event,
+    /// `RetriesExhausted` or `EventAgeExceeded` (AWS: the `condition` of a destination record).
+    pub condition: String,
+    /// The last error document, if the function ran.
+    pub error: Option<String>,
+    /// When it was given up, Unix milliseconds.
+    pub unix_ms: u64,
+}
