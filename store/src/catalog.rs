@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hearth_domain::{
-    AccountId, BundleDigest, EphemeralStorage, FunctionName, FunctionRef, FunctionSpec, MemorySize, RevisionId, Runtime,
-    Timeout, Version,
+    AccountId, BundleDigest, EphemeralStorage, FunctionName, FunctionRef, FunctionSpec, MemorySize, RevisionId,
+    Runtime, Timeout, Version,
 };
 use serde::{Deserialize, Serialize};
 

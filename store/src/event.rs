@@ -12,7 +12,7 @@ use crate::StoreFailure;
 #[async_trait]
 pub trait EventQueue: Send + Sync + 'static {
     /// Adds an event; on disk when this returns.
-    async fn push(&self, event: Event) -> Result<EventId, StoreFailure>;
+    async fn push(&self, event: Event) -> Result<EventId, PushError>;
 
     /// Takes up to `limit` events that are due at `now_unix_ms`, earliest due first. They stay stored and are not
     /// offered again by this process until [`Self::reschedule`] or [`Self::settle`].
@@ -24,7 +24,7 @@ pub trait EventQueue: Send + Sync + 'static {
     /// Waits until an event was pushed or rescheduled since the last call.
     async fn changed(&self);
 
-    /// Puts a taken event back with new attempt count and due time.
+    /// Puts a taken event back with new counts and due time. Its payload is the one that was pushed.
     async fn reschedule(&self, id: EventId, event: Event) -> Result<(), StoreFailure>;
 
     /// Removes a taken event and, in the same transaction, stores its dead letter if it has one.
@@ -40,6 +40,22 @@ pub trait EventQueue: Send + Sync + 'static {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<(u64, DeadLetter)>, StoreFailure>;
+}
+
+/// An event that was not added.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The queue holds as much as it may: a clear no (429), worth trying again later.
+    #[error("the queue of events is full: it holds {events} events with {payload_bytes} bytes")]
+    Full {
+        /// How many events are stored.
+        events: usize,
+        /// The bytes of their payloads.
+        payload_bytes: u64,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Store(#[from] StoreFailure),
 }
 
 /// Names a stored event.
@@ -70,6 +86,10 @@ pub struct Event {
     pub failed_attempts: u32,
     /// Times it went back because of throttling or a failure of the platform.
     pub deferrals: u32,
+    /// How many failed events it stands for, one after another: 0 for a caller's event, 1 for the record of its
+    /// failure that was sent to an `OnFailure` function, 2 if that function failed, too, and had one of its own.
+    #[serde(default)]
+    pub forwards: u32,
 }
 
 /// An event that was given up.

@@ -13,8 +13,8 @@ pub mod event;
 pub mod usage;
 
 pub use bundle::BundleStore;
-pub use catalog::{Catalog, FunctionRecord};
-pub use event::EventQueue;
+pub use catalog::{Catalog, CatalogError, FunctionRecord};
+pub use event::{EventQueue, PushError};
 pub use usage::UsageStore;
 
 /// The engine failed: disk full, damaged, or out of reach. Nothing is known about whether a change took effect.
@@ -25,4 +25,11 @@ pub struct StoreFailure {
     pub operation: String,
     /// The engine's own error.
     pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl StoreFailure {
+    /// A failure of `operation`, which names the key or path it was about.
+    pub fn new(operation: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { operation: operation.into(), source: source.into() }
+    }
 }
