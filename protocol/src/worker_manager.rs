@@ -19,8 +19,8 @@ pub trait WorkerManager: Send + Sync + 'static {
     /// a slot that was about to be handed over goes to the next waiter.
     async fn reserve(&self, request: ReserveRequest) -> Result<Reservation, ReserveError>;
 
-    /// Gives the slot of a reservation back. Unknown slots and stale tokens are ignored: the manager may have been
-    /// restarted since.
+    /// Gives the slot of a reservation back. Unknown slots, stale tokens and other invocations' slots are ignored:
+    /// the manager may have been restarted since, or the message may have arrived twice.
     async fn complete(&self, completion: Completion) -> Result<(), Unreachable>;
 
     /// Ends the idle slots of a function whose revision is not current any more; running calls finish.
@@ -89,6 +89,9 @@ pub enum ReserveError {
 /// Gives a slot back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
+    /// The invocation it was reserved for. A completion that arrives twice, or late, must not end the next
+    /// invocation's reservation of the same slot under the same token.
+    pub request_id: RequestId,
     /// The slot of the reservation.
     pub slot: SlotId,
     /// Its token.
