@@ -121,6 +121,12 @@ pub trait Sandbox: Send + Sync + 'static {
     /// What it uses and used.
     fn usage(&self) -> Result<SandboxUsage, SandboxError>;
 
+    /// [`SandboxUsage::memory_peak_bytes`] alone. It is read before every answer, so it must cost no more than one
+    /// small read of a file that is kept open.
+    fn memory_peak_bytes(&self) -> Result<u64, SandboxError> {
+        self.usage().map(|usage| usage.memory_peak_bytes)
+    }
+
     /// Starts a new high-water mark for [`SandboxUsage::memory_peak_bytes`], where the host can do that.
     fn reset_memory_peak(&self);
 
