@@ -31,6 +31,10 @@ pub const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(600);
 pub const SHUTDOWN_GRACE_DEFAULT: Duration = Duration::from_secs(30);
 /// Longest time to set up one connection between roles.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a connection between roles is checked for life.
+pub const CONNECTION_PING_INTERVAL: Duration = Duration::from_secs(2);
+/// A connection between roles that leaves a check unanswered for this long is given up, and its calls with it.
+pub const CONNECTION_PING_TIMEOUT: Duration = Duration::from_secs(4);
 
 const fn longer(a: Duration, b: Duration) -> bool {
     a.as_nanos() > b.as_nanos()
@@ -47,5 +51,10 @@ const _: () = assert!(LEASE_TERMS.stop_using_after().as_nanos() >= 3 * LEASE_TER
 const _: () = assert!(longer(
     LEASE_TERMS.gone_after(),
     LEASE_TERMS.stop_using_after().saturating_add(CONNECT_TIMEOUT)
+));
+// A renewal that hangs on a dead connection is given up while the lease can still be used.
+const _: () = assert!(longer(
+    LEASE_TERMS.stop_using_after(),
+    LEASE_TERMS.renew_after().saturating_add(CONNECTION_PING_INTERVAL).saturating_add(CONNECTION_PING_TIMEOUT)
 ));
 const _: () = assert!(longer(KEEP_ALIVE_MAX, KEEP_ALIVE_DEFAULT) && longer(KEEP_ALIVE_DEFAULT, KEEP_ALIVE_MIN));
