@@ -7,11 +7,18 @@
 //! Absent on purpose: decisions. This crate carries and checks; it never chooses.
 #![forbid(unsafe_code)]
 
+pub mod grpc;
 pub mod placement;
 pub mod worker;
 pub mod worker_manager;
 
+mod directory;
+mod generated;
+mod wire;
+
+pub use directory::LocalDirectory;
 pub use placement::Placement;
+pub use wire::Malformed;
 pub use worker::{Worker, WorkerDirectory, WorkerEndpoint};
 pub use worker_manager::WorkerManager;
 

@@ -224,4 +224,3 @@ pub struct LeaseView {
     /// Until the holder must stop using it.
     pub usable_for: Duration,
 }
-

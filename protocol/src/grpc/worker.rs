@@ -1,0 +1,106 @@
+//! placement → worker, frontend → worker: its client, and its service over the role.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hearth_domain::{FencingToken, SlotId};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+use super::MESSAGE_MAX_BYTES;
+use super::channel::{InvalidUrl, Peer, unavailable};
+use crate::generated::v1 as pb;
+use crate::generated::v1::worker_client::WorkerClient as Stub;
+use crate::generated::v1::worker_server::{Worker as Service, WorkerServer};
+use crate::wire::Reclaim;
+use crate::worker::{
+    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogPage,
+    LogQuery,
+};
+use crate::{Unreachable, Worker};
+
+/// A worker in another process.
+#[derive(Debug, Clone)]
+pub struct WorkerClient {
+    peer: Peer,
+    stub: Stub<Channel>,
+}
+
+impl WorkerClient {
+    /// The worker at `url` (`http://host:port`). Connects on first use and again whenever needed.
+    pub fn new(url: &str) -> Result<Self, InvalidUrl> {
+        let peer = Peer::new("worker", url)?;
+        let stub = Stub::new(peer.channel.clone())
+            .max_decoding_message_size(MESSAGE_MAX_BYTES)
+            .max_encoding_message_size(MESSAGE_MAX_BYTES);
+        Ok(Self { peer, stub })
+    }
+
+    /// A handle for one call: generated stubs want `&mut self`, and cloning one copies a few pointers.
+    fn stub(&self) -> Stub<Channel> {
+        self.stub.clone()
+    }
+}
+
+#[async_trait]
+impl Worker for WorkerClient {
+    async fn init_slot(&self, request: InitSlot) -> Result<InitDone, InitSlotError> {
+        let outcome = self.stub().init_slot(pb::InitSlotRequest::from(request)).await;
+        self.peer.reply::<_, Result<InitDone, InitSlotError>>(outcome)?
+    }
+
+    async fn invoke(&self, request: InvokeRequest) -> Result<InvokeResponse, InvokeError> {
+        let outcome = self.stub().invoke(pb::InvokeRequest::from(request)).await;
+        self.peer.reply::<_, Result<InvokeResponse, InvokeError>>(outcome)?
+    }
+
+    async fn fence(&self, request: FenceRequest) -> Result<Fenced, Unreachable> {
+        self.peer.reply(self.stub().fence(pb::FenceRequest::from(request)).await)
+    }
+
+    async fn reclaim(&self, slots: Vec<(SlotId, FencingToken)>) -> Result<(), Unreachable> {
+        self.peer.done(self.stub().reclaim(pb::ReclaimRequest::from(Reclaim(slots))).await)
+    }
+
+    async fn read_log(&self, query: LogQuery) -> Result<LogPage, Unreachable> {
+        self.peer.reply(self.stub().read_log(pb::LogQuery::from(query)).await)
+    }
+}
+
+/// The role as a gRPC service.
+pub(super) fn service(role: Arc<dyn Worker>) -> WorkerServer<impl Service> {
+    WorkerServer::new(Adapter(role))
+        .max_decoding_message_size(MESSAGE_MAX_BYTES)
+        .max_encoding_message_size(MESSAGE_MAX_BYTES)
+}
+
+struct Adapter(Arc<dyn Worker>);
+
+#[async_trait]
+impl Service for Adapter {
+    async fn init_slot(&self, request: Request<pb::InitSlotRequest>) -> Result<Response<pb::InitSlotReply>, Status> {
+        let request = request.into_inner().try_into()?;
+        Ok(Response::new(self.0.init_slot(request).await.into()))
+    }
+
+    async fn invoke(&self, request: Request<pb::InvokeRequest>) -> Result<Response<pb::InvokeReply>, Status> {
+        let request = request.into_inner().try_into()?;
+        Ok(Response::new(self.0.invoke(request).await.into()))
+    }
+
+    async fn fence(&self, request: Request<pb::FenceRequest>) -> Result<Response<pb::FenceReply>, Status> {
+        let request = request.into_inner().try_into()?;
+        Ok(Response::new(self.0.fence(request).await.map_err(unavailable)?.into()))
+    }
+
+    async fn reclaim(&self, request: Request<pb::ReclaimRequest>) -> Result<Response<pb::Done>, Status> {
+        let Reclaim(slots) = request.into_inner().into();
+        self.0.reclaim(slots).await.map_err(unavailable)?;
+        Ok(Response::new(pb::Done {}))
+    }
+
+    async fn read_log(&self, request: Request<pb::LogQuery>) -> Result<Response<pb::LogPage>, Status> {
+        let query = request.into_inner().try_into()?;
+        Ok(Response::new(self.0.read_log(query).await.map_err(unavailable)?.into()))
+    }
+}

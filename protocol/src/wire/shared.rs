@@ -1,0 +1,218 @@
+//! What several arrows share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hearth_domain::limits::ENVIRONMENT_MAX_BYTES;
+use hearth_domain::{
+    BundleDigest, FencingToken, FunctionRef, FunctionSpec, InitFailure, LeaseTerms, SlotId, SlotOutcome,
+};
+
+use super::{Malformed, TEXT_MAX_BYTES, bounded, missing, ns, parsed, required, text};
+use crate::generated::v1 as pb;
+use crate::{Unreachable, WorkerEndpoint};
+
+/// Longest URL of a worker, bytes.
+const URL_MAX_BYTES: usize = 512;
+
+impl From<&FunctionRef> for pb::FunctionRef {
+    fn from(function: &FunctionRef) -> Self {
+        Self {
+            account: function.account.to_string(),
+            name: function.name.to_string(),
+            version: function.version.to_string(),
+            revision: function.revision.to_string(),
+        }
+    }
+}
+
+impl TryFrom<pb::FunctionRef> for FunctionRef {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::FunctionRef) -> Result<Self, Malformed> {
+        Ok(Self {
+            account: parsed("account", &wire.account)?,
+            name: parsed("name", &wire.name)?,
+            version: parsed("version", &wire.version)?,
+            revision: parsed("revision", &wire.revision)?,
+        })
+    }
+}
+
+impl From<&FunctionSpec> for pb::FunctionSpec {
+    fn from(spec: &FunctionSpec) -> Self {
+        Self {
+            function: Some((&spec.function).into()),
+            region: spec.region.clone(),
+            runtime: spec.runtime.to_string(),
+            handler: spec.handler.clone(),
+            memory_mb: spec.memory.get(),
+            timeout_s: spec.timeout.get(),
+            ephemeral_storage_mb: spec.ephemeral_storage.get(),
+            environment: spec.environment.clone(),
+            bundle_sha256: digest_bytes(&spec.bundle),
+        }
+    }
+}
+
+impl TryFrom<pb::FunctionSpec> for FunctionSpec {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::FunctionSpec) -> Result<Self, Malformed> {
+        let environment_bytes: usize = wire.environment.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if environment_bytes > ENVIRONMENT_MAX_BYTES {
+            let reason = format_args!("{environment_bytes} bytes are more than {ENVIRONMENT_MAX_BYTES}");
+            return Err(Malformed::new("environment", reason));
+        }
+        Ok(Self {
+            function: required("function", wire.function)?,
+            region: text("region", wire.region, TEXT_MAX_BYTES)?,
+            runtime: parsed("runtime", &wire.runtime)?,
+            handler: text("handler", wire.handler, TEXT_MAX_BYTES)?,
+            memory: bounded("memory_mb", wire.memory_mb)?,
+            timeout: bounded("timeout_s", wire.timeout_s)?,
+            ephemeral_storage: bounded("ephemeral_storage_mb", wire.ephemeral_storage_mb)?,
+            environment: wire.environment,
+            bundle: digest("bundle_sha256", &wire.bundle_sha256)?,
+        })
+    }
+}
+
+/// A function that many requests share.
+pub(super) fn shared_spec(wire: Option<pb::FunctionSpec>) -> Result<Arc<FunctionSpec>, Malformed> {
+    required("function", wire).map(Arc::new)
+}
+
+pub(super) fn digest_bytes(digest: &BundleDigest) -> Bytes {
+    Bytes::copy_from_slice(&digest.0)
+}
+
+pub(super) fn digest(field: impl Into<String>, wire: &[u8]) -> Result<BundleDigest, Malformed> {
+    let bytes = <[u8; 32]>::try_from(wire)
+        .map_err(|_| Malformed::new(field, format_args!("{} bytes are no SHA-256", wire.len())))?;
+    Ok(BundleDigest(bytes))
+}
+
+impl From<&WorkerEndpoint> for pb::WorkerEndpoint {
+    fn from(endpoint: &WorkerEndpoint) -> Self {
+        Self { id: endpoint.id.to_string(), url: endpoint.url.to_string() }
+    }
+}
+
+impl TryFrom<pb::WorkerEndpoint> for WorkerEndpoint {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::WorkerEndpoint) -> Result<Self, Malformed> {
+        let url = text("url", wire.url, URL_MAX_BYTES)?;
+        Ok(Self { id: parsed("id", &wire.id)?, url: Arc::from(url) })
+    }
+}
+
+pub(super) fn lease_key(slot: SlotId, token: FencingToken) -> pb::LeaseKey {
+    pb::LeaseKey { slot: slot.0, token: token.0 }
+}
+
+pub(super) fn lease_keys(leases: Vec<(SlotId, FencingToken)>) -> Vec<pb::LeaseKey> {
+    leases.into_iter().map(|(slot, token)| lease_key(slot, token)).collect()
+}
+
+/// Slot and token have no invalid values; only that they are there is checked.
+pub(super) fn lease(wire: Option<pb::LeaseKey>) -> Result<(SlotId, FencingToken), Malformed> {
+    wire.map(slot_and_token).ok_or_else(|| missing("lease"))
+}
+
+pub(super) fn leases(wire: Vec<pb::LeaseKey>) -> Vec<(SlotId, FencingToken)> {
+    wire.into_iter().map(slot_and_token).collect()
+}
+
+fn slot_and_token(wire: pb::LeaseKey) -> (SlotId, FencingToken) {
+    (SlotId(wire.slot), FencingToken(wire.token))
+}
+
+impl From<LeaseTerms> for pb::LeaseTerms {
+    fn from(terms: LeaseTerms) -> Self {
+        Self {
+            renew_after_ns: ns(terms.renew_after()),
+            stop_using_after_ns: ns(terms.stop_using_after()),
+            gone_after_ns: ns(terms.gone_after()),
+        }
+    }
+}
+
+impl TryFrom<pb::LeaseTerms> for LeaseTerms {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::LeaseTerms) -> Result<Self, Malformed> {
+        let [renew, stop, gone] =
+            [wire.renew_after_ns, wire.stop_using_after_ns, wire.gone_after_ns].map(Duration::from_nanos);
+        Self::checked(renew, stop, gone).map_err(|wrong| Malformed::new("renew_after_ns", wrong))
+    }
+}
+
+impl From<InitFailure> for pb::InitFailure {
+    fn from(failure: InitFailure) -> Self {
+        Self {
+            error_type: failure.error_type,
+            document: failure.document,
+            init_duration_ns: ns(failure.init_duration),
+            max_memory_used_bytes: failure.max_memory_used_bytes,
+            log_tail: failure.log_tail.into(),
+        }
+    }
+}
+
+impl TryFrom<pb::InitFailure> for InitFailure {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::InitFailure) -> Result<Self, Malformed> {
+        Ok(Self {
+            error_type: text("error_type", wire.error_type, TEXT_MAX_BYTES)?,
+            // An error document may be as large as any answer: the message's own limit bounds it.
+            document: wire.document,
+            init_duration: Duration::from_nanos(wire.init_duration_ns),
+            max_memory_used_bytes: wire.max_memory_used_bytes,
+            log_tail: wire.log_tail.into(),
+        })
+    }
+}
+
+impl From<SlotOutcome> for pb::SlotOutcome {
+    fn from(outcome: SlotOutcome) -> Self {
+        match outcome {
+            SlotOutcome::Reusable => Self::Reusable,
+            SlotOutcome::Gone => Self::Gone,
+        }
+    }
+}
+
+pub(super) fn slot_outcome(field: &'static str, wire: i32) -> Result<SlotOutcome, Malformed> {
+    match pb::SlotOutcome::try_from(wire) {
+        Ok(pb::SlotOutcome::Reusable) => Ok(SlotOutcome::Reusable),
+        Ok(pb::SlotOutcome::Gone) => Ok(SlotOutcome::Gone),
+        Ok(pb::SlotOutcome::Unspecified) | Err(_) => Err(unknown_variant(field, wire)),
+    }
+}
+
+/// An enum value that this build does not know.
+pub(super) fn unknown_variant(field: &'static str, wire: i32) -> Malformed {
+    Malformed::new(field, format_args!("{wire} is no value of this enum"))
+}
+
+impl From<Unreachable> for pb::Unreachable {
+    fn from(unreachable: Unreachable) -> Self {
+        Self { role: unreachable.role, reason: unreachable.reason, not_sent: unreachable.not_sent }
+    }
+}
+
+impl TryFrom<pb::Unreachable> for Unreachable {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::Unreachable) -> Result<Self, Malformed> {
+        Ok(Self {
+            role: text("role", wire.role, TEXT_MAX_BYTES)?,
+            reason: text("reason", wire.reason, TEXT_MAX_BYTES)?,
+            not_sent: wire.not_sent,
+        })
+    }
+}
