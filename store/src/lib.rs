@@ -9,7 +9,9 @@
 
 pub mod bundle;
 pub mod catalog;
+pub mod embedded;
 pub mod event;
+pub mod files;
 pub mod usage;
 
 pub use bundle::BundleStore;

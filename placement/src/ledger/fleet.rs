@@ -1,0 +1,148 @@
+//! The workers, as the ledger knows them.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use hearth_domain::runtime::RuntimeFamily;
+use hearth_domain::{FunctionSpec, Moment, Runtime, SlotId, WorkerId};
+use hearth_protocol::placement::{FleetWorker, WorkerCondition, WorkerReport};
+
+use super::slot::Phase;
+use super::{Deadline, Ledger, LedgerConfig, Outbox};
+use crate::allocation::{Candidate, Need, Reserved, Warmth, WorkerHash};
+
+/// One worker.
+#[derive(Debug)]
+pub(super) struct KnownWorker {
+    pub(super) hash: WorkerHash,
+    /// Its last report. What was placed since is taken from its pool counts and added to its bundles.
+    pub(super) report: WorkerReport,
+    pub(super) reported_at: Moment,
+    /// It could not be called; until then others go first.
+    pub(super) shunned_until: Moment,
+    pub(super) past_incarnations: VecDeque<u64>,
+    pub(super) slots: BTreeSet<SlotId>,
+    pub(super) reserved: Reserved,
+}
+
+impl KnownWorker {
+    /// What to make of it at `now`.
+    pub(super) fn condition(&self, now: Moment, config: &LedgerConfig) -> WorkerCondition {
+        let silent = now.since(self.reported_at);
+        if silent >= config.lost_after {
+            WorkerCondition::Lost
+        } else if self.report.draining {
+            WorkerCondition::Draining
+        } else if silent >= config.avoided_after || now < self.shunned_until {
+            WorkerCondition::Avoided
+        } else {
+            WorkerCondition::Ready
+        }
+    }
+
+    pub(super) fn offers(&self, runtime: Runtime) -> bool {
+        self.report.runtimes.contains(&runtime)
+    }
+
+    pub(super) fn candidate<'a>(&self, key: &'a WorkerId) -> Candidate<&'a WorkerId> {
+        Candidate {
+            key,
+            hash: self.hash,
+            capacity: self.report.capacity,
+            load: self.report.load,
+            reserved: self.reserved,
+        }
+    }
+
+    pub(super) fn warmth(&self, function: &FunctionSpec) -> Warmth {
+        let fits = |runtime| same_sandbox(runtime, function.runtime);
+        Warmth {
+            has_code: self.report.cached_bundles.contains(&function.bundle),
+            has_pooled: self.report.pooled.iter().any(|pool| pool.ready > 0 && fits(pool.runtime)),
+        }
+    }
+
+    /// A slot is about to be made here: until the next report tells better, one sandbox less waits and the code is here.
+    pub(super) fn expect(&mut self, function: &FunctionSpec) {
+        let fits = |runtime| same_sandbox(runtime, function.runtime);
+        if let Some(pool) = self.report.pooled.iter_mut().find(|pool| pool.ready > 0 && fits(pool.runtime)) {
+            pool.ready -= 1;
+        }
+        if !self.report.cached_bundles.contains(&function.bundle) {
+            self.report.cached_bundles.push(function.bundle);
+        }
+    }
+}
+
+/// Whether a sandbox booted for one runtime serves the other: custom runtimes differ in name only.
+fn same_sandbox(a: Runtime, b: Runtime) -> bool {
+    a == b || (a.family() == RuntimeFamily::Provided && b.family() == RuntimeFamily::Provided)
+}
+
+impl Ledger {
+    /// Every worker known, in order of id.
+    #[must_use]
+    pub fn fleet(&self, now: Moment) -> Vec<FleetWorker> {
+        let view = |worker: &KnownWorker| FleetWorker {
+            report: worker.report.clone(),
+            silent_for: now.since(worker.reported_at),
+            condition: worker.condition(now, &self.config),
+            reserved_mb: worker.reserved.memory_mb,
+        };
+        self.workers.values().map(view).collect()
+    }
+
+    /// How many slots are in which phase: initializing, leased, fencing, ending.
+    #[must_use]
+    pub fn slots_by_phase(&self) -> [usize; 4] {
+        let mut counts = [0; 4];
+        for slot in self.slots.values() {
+            counts[match slot.phase {
+                Phase::Initializing { .. } => 0,
+                Phase::Leased(_) => 1,
+                Phase::Fencing(_) => 2,
+                Phase::Ending => 3,
+            }] += 1;
+        }
+        counts
+    }
+
+    /// How many claims are open or remembered.
+    #[must_use]
+    pub fn claims(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// A worker's silence has lasted: first its slots are lost, later it is forgotten.
+    pub(super) fn worker_silent(&mut self, now: Moment, id: &WorkerId, out: &mut impl Outbox) {
+        let Some(worker) = self.workers.get(id) else { return };
+        let forgotten_at = worker.reported_at + self.config.lost_after + self.config.forgotten_after;
+        if now >= forgotten_at && worker.slots.is_empty() {
+            self.workers.remove(id);
+            return;
+        }
+        // Set before slots are lost: their claims are placed again, and not here.
+        self.agenda.set(Deadline::Worker(id.clone()), forgotten_at.max(now + self.config.lost_after));
+        for slot in worker.slots.clone() {
+            self.slot_lost(now, slot, out);
+        }
+    }
+
+    /// A slot is gone without its worker having been asked: whoever waits for it is served otherwise.
+    pub(super) fn slot_lost(&mut self, now: Moment, id: SlotId, out: &mut impl Outbox) {
+        let Some(slot) = self.remove_slot(id) else { return };
+        match slot.phase {
+            Phase::Initializing { claim, attempt } => self.place_again(now, &claim, attempt, slot.worker, out),
+            Phase::Fencing(_) => self.recovery_settled(now, &slot.holder, id, None, out),
+            Phase::Leased(_) | Phase::Ending => {}
+        }
+    }
+}
+
+/// The need of a slot that a worker reports: CPU follows from memory.
+pub(super) fn need_of_reported(memory_mb: u32) -> Need {
+    use hearth_domain::MemorySize;
+    use hearth_domain::limits::{MEMORY_MAX_MB, MEMORY_MIN_MB};
+    let bounded = MemorySize::new(memory_mb.clamp(MEMORY_MIN_MB, MEMORY_MAX_MB));
+    let milli_cpus = bounded.map_or(0, |memory| u64::from(memory.milli_cpus()));
+    Need { memory_mb: u64::from(memory_mb), milli_cpus }
+}

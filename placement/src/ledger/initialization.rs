@@ -1,0 +1,226 @@
+//! Making a slot for a claim: choose a worker, ask it, and on refusal the next.
+
+use std::collections::BTreeMap;
+
+use hearth_domain::{ClaimId, FencingToken, Moment, SlotId, WorkerId};
+use hearth_protocol::WorkerEndpoint;
+use hearth_protocol::placement::{ClaimOutcome, WorkerCondition};
+use hearth_protocol::worker::{InitDone, InitSlot, InitSlotError};
+
+use super::claim::Claim;
+use super::fleet::KnownWorker;
+use super::limits::PLACEMENT_ATTEMPTS_MAX;
+use super::slot::{Phase, Sight, Slot};
+use super::{Ledger, LedgerConfig, Outbox};
+use crate::allocation::{self, Need};
+
+impl Ledger {
+    /// What came of [`Outbox::init_slot`]; told once for each. A slot that was given up meanwhile is ended: nobody was ever told
+    /// of it.
+    pub fn on_init_result(
+        &mut self,
+        now: Moment,
+        worker: &WorkerEndpoint,
+        (id, token): (SlotId, FencingToken),
+        result: Result<InitDone, InitSlotError>,
+        out: &mut impl Outbox,
+    ) {
+        let Some((claim, attempt)) = self.initializing(id, token) else {
+            if result.is_ok() {
+                self.end_unannounced(worker, (id, token), out);
+            }
+            return;
+        };
+        match result {
+            Ok(InitDone { .. }) => self.initialized(now, (id, token), &claim, attempt, out),
+            Err(InitSlotError::InitFailed(failure)) => {
+                self.remove_slot(id);
+                self.placed_one(&claim);
+                self.answer_failed(now, &claim, ClaimOutcome::InitFailed(failure), out);
+            }
+            Err(InitSlotError::Refused { reason }) => {
+                self.remove_slot(id);
+                self.refused(&claim, reason);
+                self.place_again(now, &claim, attempt, worker.id.clone(), out);
+            }
+            Err(InitSlotError::Unreachable(unreachable)) => {
+                if unreachable.not_sent {
+                    self.remove_slot(id);
+                } else {
+                    // Perhaps the worker makes the slot all the same. It stays in the books until reports say no.
+                    self.set_phase(id, Phase::Ending);
+                    out.reclaim(worker, id, token);
+                }
+                self.shun(now, &worker.id);
+                self.refused(&claim, unreachable.to_string());
+                self.place_again(now, &claim, attempt, worker.id.clone(), out);
+            }
+        }
+    }
+
+    /// A grant certainly did not reach its holder: the slot ends now instead of when the lease is gone.
+    pub fn on_undelivered(&mut self, slot: SlotId, token: FencingToken, out: &mut impl Outbox) {
+        let granted = |slot: &&Slot| slot.token == token && matches!(slot.phase, Phase::Leased(_));
+        if self.slots.get(&slot).filter(granted).is_some() {
+            self.end_slot(slot, out);
+        }
+    }
+
+    /// Asks a worker for a slot of the claim, or answers that there is none.
+    pub(super) fn place(&mut self, now: Moment, id: &ClaimId, attempt: u32, out: &mut impl Outbox) {
+        let Some(claim) = self.claims.get_mut(id) else { return };
+        let chosen = match choose(&self.workers, &self.config, now, claim) {
+            Ok(worker) if attempt <= PLACEMENT_ATTEMPTS_MAX => worker.clone(),
+            Ok(_) => {
+                let last = claim.refusal.as_deref().unwrap_or("none said why");
+                let reason = format!("{PLACEMENT_ATTEMPTS_MAX} workers did not take the slot; the last: {last}");
+                return self.answer_failed(now, id, ClaimOutcome::NoCapacity { reason }, out);
+            }
+            Err(reason) => return self.answer_failed(now, id, ClaimOutcome::NoCapacity { reason }, out),
+        };
+        claim.placing += 1;
+        let slot = Slot {
+            worker: chosen,
+            token: self.tokens.draw(),
+            holder: claim.holder.clone(),
+            function: claim.function.function.clone(),
+            need: Need::of(claim.function.memory),
+            phase: Phase::Initializing { claim: id.clone(), attempt },
+            sight: Sight::UNSEEN,
+        };
+        let request = InitSlot {
+            slot: self.ids.draw(),
+            token: slot.token,
+            holder: slot.holder.clone(),
+            function: claim.function.clone(),
+        };
+        if let Some(worker) = self.workers.get_mut(&slot.worker) {
+            worker.expect(&request.function);
+            out.init_slot(&worker.report.worker, request.clone());
+        }
+        self.insert_slot(request.slot, slot);
+    }
+
+    /// A slot of the claim did not come about on `worker`: another is asked.
+    pub(super) fn place_again(
+        &mut self,
+        now: Moment,
+        id: &ClaimId,
+        attempt: u32,
+        worker: WorkerId,
+        out: &mut impl Outbox,
+    ) {
+        self.placed_one(id);
+        if let Some(claim) = self.claims.get_mut(id) {
+            claim.refused_by.insert(worker);
+        }
+        self.place(now, id, attempt + 1, out);
+    }
+
+    /// Nobody may use the slot any more: its worker is told, and its reports will be answered so until it is gone.
+    pub(super) fn end_slot(&mut self, id: SlotId, out: &mut impl Outbox) {
+        self.set_phase(id, Phase::Ending);
+        let Some(slot) = self.slots.get(&id) else { return };
+        if let Some(worker) = self.workers.get(&slot.worker) {
+            out.reclaim(&worker.report.worker, id, slot.token);
+        }
+    }
+
+    /// A slot that was given up came about all the same. By now a report may have brought it back as leased; only its claim
+    /// could have been told of it, and was not.
+    fn end_unannounced(&mut self, worker: &WorkerEndpoint, (id, token): (SlotId, FencingToken), out: &mut impl Outbox) {
+        match self.slots.get(&id) {
+            None => out.reclaim(worker, id, token),
+            Some(slot) if slot.token == token && matches!(slot.phase, Phase::Leased(_)) => self.end_slot(id, out),
+            Some(_) => {}
+        }
+    }
+
+    fn initialized(
+        &mut self,
+        now: Moment,
+        (id, token): (SlotId, FencingToken),
+        claim: &ClaimId,
+        attempt: u32,
+        out: &mut impl Outbox,
+    ) {
+        debug_assert!(self.slots.get(&id).is_some_and(|slot| slot.token == token));
+        let draining = self.slots.get(&id).filter(|slot| slot.draining()).map(|slot| slot.worker.clone());
+        if let Some(worker) = draining {
+            self.set_phase(id, Phase::Ending);
+            self.place_again(now, claim, attempt, worker, out);
+        } else {
+            self.placed_one(claim);
+            self.answer_granted(now, claim, id, out);
+        }
+    }
+
+    fn initializing(&self, id: SlotId, token: FencingToken) -> Option<(ClaimId, u32)> {
+        match self.slots.get(&id)? {
+            Slot { token: known, phase: Phase::Initializing { claim, attempt }, .. } if *known == token => {
+                Some((claim.clone(), *attempt))
+            }
+            _ => None,
+        }
+    }
+
+    fn placed_one(&mut self, id: &ClaimId) {
+        if let Some(claim) = self.claims.get_mut(id) {
+            claim.placing -= 1;
+        }
+    }
+
+    fn refused(&mut self, id: &ClaimId, reason: String) {
+        if let Some(claim) = self.claims.get_mut(id) {
+            claim.refusal = Some(reason);
+        }
+    }
+
+    /// The worker could not be called: others go first for a while.
+    pub(super) fn shun(&mut self, now: Moment, worker: &WorkerId) {
+        let until = now + self.config.avoided_after;
+        if let Some(worker) = self.workers.get_mut(worker) {
+            worker.shunned_until = worker.shunned_until.max(until);
+        }
+    }
+}
+
+/// The worker for one more slot of the claim, or why there is none.
+fn choose<'a>(
+    workers: &'a BTreeMap<WorkerId, KnownWorker>,
+    config: &LedgerConfig,
+    now: Moment,
+    claim: &Claim,
+) -> Result<&'a WorkerId, String> {
+    let runtime = claim.function.runtime;
+    let candidates = workers
+        .iter()
+        .filter(|(id, worker)| {
+            worker.condition(now, config) == WorkerCondition::Ready
+                && worker.offers(runtime)
+                && !claim.refused_by.contains(*id)
+        })
+        .map(|(id, worker)| worker.candidate(id));
+    let need = Need::of(claim.function.memory);
+    let shortlist = allocation::shortlist(claim.hash, need, &config.load, candidates);
+    let warmth = |id| workers.get(id).map(|worker| worker.warmth(&claim.function)).unwrap_or_default();
+    allocation::warmest(&shortlist, warmth).ok_or_else(|| why_none(workers, config, now, claim))
+}
+
+fn why_none(workers: &BTreeMap<WorkerId, KnownWorker>, config: &LedgerConfig, now: Moment, claim: &Claim) -> String {
+    let runtime = claim.function.runtime;
+    let condition = |worker: &KnownWorker| worker.condition(now, config);
+    let present: Vec<_> = workers.values().filter(|worker| condition(worker) != WorkerCondition::Lost).collect();
+    let offering: Vec<_> = present.iter().filter(|worker| worker.offers(runtime)).collect();
+    if present.is_empty() {
+        "no worker has reported".to_owned()
+    } else if offering.is_empty() {
+        format!("no worker offers {runtime}")
+    } else if offering.iter().all(|worker| condition(worker) != WorkerCondition::Ready) {
+        format!("of {} workers that offer {runtime}, none takes new slots now", offering.len())
+    } else if let Some(refusal) = &claim.refusal {
+        refusal.clone()
+    } else {
+        format!("each of {} workers that offer {runtime} is full", offering.len())
+    }
+}

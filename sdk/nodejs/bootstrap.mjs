@@ -1,0 +1,530 @@
+// Runs Node.js functions on Hearth: loads the handler, then serves one invocation after the other.
+//
+// Started in one of two ways:
+// - before any function is known (HEARTH_INIT_FD names a socket): everything needed is imported, "ready" is written to
+//   the socket, and the rest waits for the one JSON document that the shim sends, and then closes with:
+//   {"environment": {…}, "handler": "index.handler", "taskRoot": "/var/task"}; AWS_LAMBDA_RUNTIME_API is the same
+//   before and after;
+// - for a known function (no HEARTH_INIT_FD): handler and task root are in the environment.
+//
+// What functions see (handler lookup, context, callbacks, error documents, log lines) is what AWS Lambda's managed Node.js
+// runtimes show them: AWS Lambda developer guide, "Building Lambda functions with Node.js".
+//
+// Invariants: Node.js 18 or later, no dependency; one connection to the Runtime API, one request at a time on it; the
+// connection keeps the event loop alive only while a request runs, so that an empty loop means what AWS means by it.
+
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import net from "node:net";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import util from "node:util";
+
+const require = createRequire(import.meta.url);
+
+const API = "/2018-06-01/runtime";
+const HEAD_END = Buffer.from("\r\n\r\n");
+const HEAD_MAX_BYTES = 1024 * 1024;
+const INIT_CHUNK_BYTES = 64 * 1024;
+const EXIT_UNCAUGHT_EXCEPTION = 129;
+const EXIT_UNHANDLED_REJECTION = 128;
+const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
+
+// --- Errors ---------------------------------------------------------------------------------------------------------
+
+class RuntimeFault extends Error {}
+const fault = (name) => {
+  const type = { [name]: class extends RuntimeFault {} }[name];
+  type.prototype.name = `Runtime.${name}`;
+  return type;
+};
+const ImportModuleError = fault("ImportModuleError");
+const HandlerNotFound = fault("HandlerNotFound");
+const MalformedHandlerName = fault("MalformedHandlerName");
+const UserCodeSyntaxError = fault("UserCodeSyntaxError");
+
+class UnhandledPromiseRejection extends Error {
+  constructor(reason, promise) {
+    super(reason);
+    this.reason = reason;
+    this.promise = promise;
+  }
+}
+UnhandledPromiseRejection.prototype.name = "Runtime.UnhandledPromiseRejection";
+
+function looksLikeError(value) {
+  return util.types.isNativeError(value) || ["name", "message", "stack"].every((key) => typeof value?.[key] === "string");
+}
+
+/** The error document of whatever was thrown: errorType, errorMessage, trace. */
+function errorDocument(error) {
+  try {
+    if (!looksLikeError(error)) {
+      return { errorType: typeof error, errorMessage: String(error), trace: [] };
+    }
+    return { errorType: error.name, errorMessage: error.message, trace: String(error.stack).split("\n") };
+  } catch {
+    return { errorType: "handled", errorMessage: "The error that was thrown could not be read.", trace: [] };
+  }
+}
+
+// --- The Runtime API ------------------------------------------------------------------------------------------------
+
+/** A client of the Runtime API over one kept connection. */
+class RuntimeApi {
+  #address;
+  #socket;
+  #received = [];
+  #answer;
+
+  constructor(address) {
+    this.#address = address;
+  }
+
+  /** Waits for the next invocation: headers by lower-case name, body as a Buffer. */
+  async next() {
+    const answer = await this.#request("GET", `${API}/invocation/next`);
+    if (answer.status !== 200) throw new Error(`No next invocation: ${answer.status} ${answer.body}`);
+    return answer;
+  }
+
+  /** One round trip for nothing: connects, and makes the next one cheaper. */
+  async ping() {
+    await this.#request("GET", "/2018-06-01/ping");
+  }
+
+  /** Posts the handler's answer. One that is too large has been answered for us by the platform (413). */
+  async respond(requestId, body, contentType = "application/json") {
+    await this.#post(`${API}/invocation/${requestId}/response`, body, { "Content-Type": contentType });
+  }
+
+  /** Posts the error of an invocation. */
+  async fail(requestId, error) {
+    await this.#postError(`${API}/invocation/${requestId}/error`, error);
+  }
+
+  /** Posts the error of an init that failed. */
+  async failInit(error) {
+    await this.#postError(`${API}/init/error`, error);
+  }
+
+  async #postError(target, error) {
+    const document = errorDocument(error);
+    const type = String(document.errorType).replace(/[^\x21-\x7e]/g, "?");
+    const headers = { "Content-Type": "application/json", "Lambda-Runtime-Function-Error-Type": type };
+    await this.#post(target, JSON.stringify(document), headers);
+  }
+
+  async #post(target, body, headers) {
+    const { status, body: answer } = await this.#request("POST", target, headers, Buffer.from(body));
+    if (status !== 202 && status !== 413) throw new Error(`${target} was refused: ${status} ${answer}`);
+  }
+
+  #request(method, target, headers = {}, body = undefined) {
+    const lines = [`${method} ${target} HTTP/1.1`, `Host: ${this.#address}`];
+    for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
+    if (body !== undefined) lines.push(`Content-Length: ${body.length}`);
+    return new Promise((resolve, reject) => {
+      this.#answer = { resolve, reject };
+      this.#socket ??= this.#connect();
+      this.#socket.ref();
+      this.#socket.cork();
+      this.#socket.write(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
+      if (body?.length) this.#socket.write(body);
+      this.#socket.uncork();
+    });
+  }
+
+  #connect() {
+    const [host, port] = this.#address.split(":");
+    const socket = net.connect({ host, port: Number(port), noDelay: true });
+    socket.on("data", (chunk) => this.#take(chunk));
+    socket.on("error", (error) => this.#lost(socket, error));
+    socket.on("close", () => this.#lost(socket, new Error("The Runtime API closed the connection.")));
+    return socket;
+  }
+
+  #lost(socket, error) {
+    if (this.#socket !== socket) return;
+    this.#socket = undefined;
+    this.#received = [];
+    this.#answer?.reject(error);
+    this.#answer = undefined;
+  }
+
+  #take(chunk) {
+    this.#received.push(chunk);
+    const answer = parseAnswer(this.#received);
+    if (answer === undefined) return;
+    this.#received = [];
+    this.#socket.unref();
+    const { resolve } = this.#answer;
+    this.#answer = undefined;
+    resolve(answer);
+  }
+}
+
+/** The answer in `chunks`, or undefined if more must come. Nothing follows an answer unasked. */
+function parseAnswer(chunks) {
+  const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  if (chunks.expected !== undefined && length < chunks.expected) return undefined;
+  const received = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
+  const end = received.indexOf(HEAD_END);
+  if (end < 0) {
+    if (length > HEAD_MAX_BYTES) throw new Error("The head of an answer is too large.");
+    return undefined;
+  }
+  const [statusLine, ...lines] = received.toString("latin1", 0, end).split("\r\n");
+  const headers = Object.fromEntries(
+    lines.map((line) => {
+      const colon = line.indexOf(":");
+      return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
+    }),
+  );
+  const start = end + HEAD_END.length;
+  chunks.expected = start + Number(headers["content-length"] ?? 0);
+  if (length < chunks.expected) return undefined;
+  return { status: Number(statusLine.split(" ")[1]), headers, body: received.subarray(start, chunks.expected) };
+}
+
+// --- Logging --------------------------------------------------------------------------------------------------------
+
+const LEVELS = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
+let currentRequestId;
+
+/** Makes console.* write AWS's lines: time, request id and level before the message, or JSON documents. */
+function patchConsole() {
+  const lowest = Math.max(0, LEVELS.indexOf(process.env.AWS_LAMBDA_LOG_LEVEL?.toUpperCase()));
+  const format = logsJson() ? jsonLine : textLine;
+  for (const [index, level] of LEVELS.entries()) {
+    const write = (...params) => void process.stdout.write(`${format(level, params)}\n`);
+    console[level.toLowerCase()] = index >= lowest ? write : () => {};
+  }
+  console.log = console.info;
+}
+
+function logsJson() {
+  return process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === "JSON";
+}
+
+function textLine(level, params) {
+  return `${new Date().toISOString()}\t${currentRequestId}\t${level}\t${util.format(...params)}`;
+}
+
+function jsonLine(level, params) {
+  const line = { timestamp: new Date().toISOString(), level, requestId: currentRequestId };
+  const described = (error) => ({
+    errorType: error?.constructor?.name ?? "UnknownError",
+    errorMessage: error.message,
+    stackTrace: typeof error.stack === "string" ? error.stack.split("\n") : [],
+  });
+  if (params.length === 1) {
+    try {
+      const replace = (_, value) => (value instanceof Error ? { ...described(value), ...value } : value);
+      return JSON.stringify({ ...line, message: params[0] }, replace);
+    } catch {
+      return JSON.stringify({ ...line, message: util.format(params[0]) });
+    }
+  }
+  const error = params.find((param) => param instanceof Error);
+  return JSON.stringify({ ...line, message: util.format(...params), ...(error && described(error)) });
+}
+
+/** The line that AWS's runtime writes when a call or the process failed. */
+function logError(title, thrown) {
+  const error = thrown instanceof Error ? thrown : new Error(thrown);
+  if (logsJson()) {
+    console.error(error);
+    return;
+  }
+  const shown = (_, value) => {
+    if (!(value instanceof Error)) return value;
+    const fields = { errorType: value.name, errorMessage: value.message, code: value.code, ...value };
+    return typeof value.stack === "string" ? { ...fields, stack: value.stack.split("\n") } : fields;
+  };
+  let text;
+  try {
+    text = JSON.stringify(error, shown);
+  } catch {
+    text = JSON.stringify(errorDocument(error));
+  }
+  console.error(title, `\t${text}`);
+}
+
+// --- The function ---------------------------------------------------------------------------------------------------
+
+/** The function that a handler string such as "folder/index.nested.handler" stands for. */
+async function loadHandler(taskRoot, handler) {
+  if (handler.includes("..")) {
+    const hint = "Use absolute paths when specifying root directories in handler names.";
+    throw new MalformedHandlerName(`'${handler}' is not a valid handler name. ${hint}`);
+  }
+  const file = path.basename(handler);
+  const folder = handler.slice(0, handler.indexOf(file));
+  const dot = file.indexOf(".");
+  if (dot < 0) throw new MalformedHandlerName("Bad handler");
+  const loaded = await loadModule(taskRoot, folder, file.slice(0, dot));
+  const found = file
+    .slice(dot + 1)
+    .split(".")
+    .reduce((nested, key) => nested?.[key], loaded);
+  if (!found) throw new HandlerNotFound(`${handler} is undefined or not exported`);
+  if (typeof found !== "function") throw new HandlerNotFound(`${handler} is not a function`);
+  return found;
+}
+
+async function loadModule(taskRoot, folder, name) {
+  try {
+    const base = path.resolve(taskRoot, folder, name);
+    const script = `${base}.js`;
+    if (isFile(base)) return require(base);
+    if (isFile(script)) return isModuleScope(path.dirname(script)) ? await importFile(script) : require(script);
+    if (isFile(`${base}.mjs`)) return await importFile(`${base}.mjs`);
+    if (isFile(`${base}.cjs`)) return require(`${base}.cjs`);
+    return require(require.resolve(name, { paths: [taskRoot, path.resolve(taskRoot, folder)] }));
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new UserCodeSyntaxError(error);
+    if (error?.code === "MODULE_NOT_FOUND") throw new ImportModuleError(error);
+    throw error;
+  }
+}
+
+function isFile(name) {
+  return fs.statSync(name, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+function importFile(name) {
+  return import(pathToFileURL(name).href);
+}
+
+/** Whether the nearest package.json above says that .js files are ES modules. */
+function isModuleScope(folder) {
+  if (path.basename(folder) === "node_modules") return false;
+  const manifest = path.join(folder, "package.json");
+  if (isFile(manifest)) {
+    try {
+      return JSON.parse(fs.readFileSync(manifest, "utf8"))?.type === "module";
+    } catch (error) {
+      console.warn(`${manifest} cannot be read, it will be ignored for ES module detection purposes.`, error);
+      return false;
+    }
+  }
+  const parent = path.dirname(folder);
+  return parent !== folder && isModuleScope(parent);
+}
+
+// --- One invocation -------------------------------------------------------------------------------------------------
+
+// What to do when the event loop has run empty: an invocation may be waiting for just that.
+let onEmptyLoop = () => {};
+
+/** Fields of the context object that come from the environment and the invocation's headers. */
+function contextFields(headers) {
+  const deadline = Number(headers["lambda-runtime-deadline-ms"]);
+  return {
+    functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
+    functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
+    memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+    logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
+    logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
+    clientContext: parseHeader(headers["lambda-runtime-client-context"], "ClientContext"),
+    identity: parseHeader(headers["lambda-runtime-cognito-identity"], "CognitoIdentity"),
+    invokedFunctionArn: headers["lambda-runtime-invoked-function-arn"],
+    awsRequestId: headers["lambda-runtime-aws-request-id"],
+    tenantId: headers["lambda-runtime-aws-tenant-id"],
+    getRemainingTimeInMillis: () => deadline - Date.now(),
+  };
+}
+
+function parseHeader(value, name) {
+  if (value === undefined) return undefined;
+  try {
+    return JSON.parse(value);
+  } catch (error) {
+    throw new Error(`Cannot parse ${name} as json: ${error}`);
+  }
+}
+
+function serialize(result) {
+  try {
+    return JSON.stringify(result) ?? "null";
+  } catch {
+    throw new Error("Unable to stringify response body");
+  }
+}
+
+/**
+ * Calls the handler. Resolves with what it answered, in whichever way it did so first: a promise, the callback, the
+ * old context.succeed, fail and done, or none of them until the event loop ran empty.
+ */
+function call(handler, { headers, body }) {
+  return new Promise((resolve, reject) => {
+    let waitsForEmptyLoop = true;
+    const done = (error, result) => {
+      onEmptyLoop = () => {};
+      if (error === undefined || error === null) resolve(result);
+      else reject(error);
+    };
+    const callback = (error, result) => {
+      const failed = error !== undefined && error !== null;
+      if (failed || !waitsForEmptyLoop) done(error, result);
+      else onEmptyLoop = () => done(null, result);
+    };
+    const context = {
+      get callbackWaitsForEmptyEventLoop() {
+        return waitsForEmptyLoop;
+      },
+      set callbackWaitsForEmptyEventLoop(value) {
+        waitsForEmptyLoop = value;
+      },
+      succeed: (result) => done(null, result),
+      fail: (error) => done(error ?? "handled"),
+      done,
+    };
+    onEmptyLoop = () => done(null, null);
+    const returned = handler(JSON.parse(body), Object.assign(context, contextFields(headers)), once(callback));
+    if (typeof returned?.then === "function") returned.then(context.succeed, context.fail);
+  });
+}
+
+function once(action) {
+  let used = false;
+  return (...args) => {
+    if (used) return;
+    used = true;
+    action(...args);
+  };
+}
+
+async function serveOne(api, handler) {
+  const invocation = await api.next();
+  const requestId = invocation.headers["lambda-runtime-aws-request-id"];
+  currentRequestId = requestId;
+  setTraceId(invocation.headers["lambda-runtime-trace-id"]);
+  failProcess = (error) => api.fail(requestId, error);
+  try {
+    const answer = handler[STREAMING] ? await callStreaming(handler, invocation) : await call(handler, invocation);
+    const { body, contentType } = answer instanceof Streamed ? answer : { body: serialize(answer) };
+    await api.respond(requestId, body, contentType);
+  } catch (error) {
+    logError("Invoke Error", error);
+    await api.fail(requestId, error);
+  }
+}
+
+function setTraceId(traceId) {
+  if (traceId === undefined) delete process.env._X_AMZN_TRACE_ID;
+  else process.env._X_AMZN_TRACE_ID = traceId;
+}
+
+// --- Response streaming ---------------------------------------------------------------------------------------------
+
+const HTTP_INTEGRATION = "application/vnd.awslambda.http-integration-response";
+const PRELUDE_END = Buffer.alloc(8);
+
+/** What a streaming handler wrote. It is sent whole when the stream has ended. */
+class Streamed {
+  constructor(body, contentType) {
+    this.body = body;
+    this.contentType = contentType;
+  }
+}
+
+function defineStreaming() {
+  globalThis.awslambda = {
+    streamifyResponse: (handler) => Object.assign(handler, { [STREAMING]: "response" }),
+    HttpResponseStream: {
+      from: (stream, prelude) => {
+        stream.setContentType(HTTP_INTEGRATION);
+        stream.write(JSON.stringify(prelude));
+        stream.write(PRELUDE_END);
+        return stream;
+      },
+    },
+  };
+}
+
+async function callStreaming(handler, { headers, body }) {
+  const { Writable } = await import("node:stream");
+  const chunks = [];
+  let contentType = "application/octet-stream";
+  const stream = new Writable({
+    write: (chunk, _encoding, written) => {
+      chunks.push(chunk);
+      written();
+    },
+  });
+  stream.setContentType = (type) => {
+    contentType = String(type).replace(/[^\x20-\x7e]/g, "?");
+  };
+  const returned = handler(JSON.parse(body), stream, contextFields(headers));
+  if (typeof returned?.then !== "function") throw new Error("Streaming does not support non-async handlers.");
+  await returned;
+  if (!stream.writableEnded) throw new Error("Response stream is not finished.");
+  return new Streamed(Buffer.concat(chunks), contentType);
+}
+
+// --- Starting -------------------------------------------------------------------------------------------------------
+
+// Reports an error that nobody caught: as the init's, or as the running invocation's.
+let failProcess;
+
+function watchProcess(api) {
+  failProcess = (error) => api.failInit(error);
+  const end = (title, error, status) => {
+    logError(title, error);
+    failProcess(error).finally(() => process.exit(status));
+  };
+  process.on("uncaughtException", (error) => end("Uncaught Exception", error, EXIT_UNCAUGHT_EXCEPTION));
+  process.on("unhandledRejection", (reason, promise) =>
+    end("Unhandled Promise Rejection", new UnhandledPromiseRejection(reason, promise), EXIT_UNHANDLED_REJECTION),
+  );
+  process.on("beforeExit", () => onEmptyLoop());
+}
+
+/** Waits for the shim's document, if started before any function was known, and takes its environment over. */
+async function waitForFunction(api) {
+  const fd = Number(process.env.HEARTH_INIT_FD ?? NaN);
+  delete process.env.HEARTH_INIT_FD;
+  if (Number.isNaN(fd)) return;
+  await warmUp(api);
+  fs.writeSync(fd, "ready\n");
+  const chunks = [];
+  for (;;) {
+    const chunk = Buffer.alloc(INIT_CHUNK_BYTES);
+    const length = fs.readSync(fd, chunk);
+    if (length === 0) break;
+    chunks.push(chunk.subarray(0, length));
+  }
+  fs.closeSync(fd);
+  if (chunks.length === 0) process.exit(0); // The sandbox is ending without ever having been used.
+  const { environment, handler, taskRoot } = JSON.parse(Buffer.concat(chunks));
+  for (const name of Object.keys(process.env)) delete process.env[name];
+  Object.assign(process.env, environment, { _HANDLER: handler, LAMBDA_TASK_ROOT: taskRoot });
+  process.chdir(taskRoot);
+  require("node:module")._initPaths(); // Reads NODE_PATH again.
+}
+
+/** Does once, before anybody waits, what the first call would otherwise pay for. */
+async function warmUp(api) {
+  await Promise.all(["node:stream", "node:crypto", "node:http", "node:https"].map((name) => import(name)));
+  void process.stdout;
+  void process.stderr;
+  util.format("%s %o", "", {});
+  await api.ping();
+}
+
+const api = new RuntimeApi(process.env.AWS_LAMBDA_RUNTIME_API);
+await waitForFunction(api);
+patchConsole();
+watchProcess(api);
+defineStreaming();
+loadHandler(process.env.LAMBDA_TASK_ROOT ?? process.cwd(), process.env._HANDLER ?? "").then(
+  async (handler) => {
+    for (;;) await serveOne(api, handler);
+  },
+  (error) => {
+    logError("Uncaught Exception", error);
+    return api.failInit(error).finally(() => process.exit(EXIT_UNCAUGHT_EXCEPTION));
+  },
+);

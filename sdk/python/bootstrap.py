@@ -1,0 +1,505 @@
+"""Runs Python functions on Hearth: loads the handler, then serves one invocation after the other.
+
+Started in one of two ways:
+
+* before any function is known (``HEARTH_INIT_FD`` names a socket): everything this file needs is imported, ``ready`` is
+  written to the socket, and the rest waits for the one JSON document that the shim sends, and then closes with:
+  ``{"environment": {...}, "handler": "module.function", "taskRoot": "/var/task"}``; ``AWS_LAMBDA_RUNTIME_API`` is the
+  same before and after;
+* for a known function (no ``HEARTH_INIT_FD``): handler and task root are in the environment.
+
+What functions see (handler lookup, context, error documents, log lines) is what AWS Lambda's managed Python runtimes
+show them: AWS Lambda developer guide, "Building Lambda functions with Python".
+
+Invariants: standard library only, Python 3.9 or later; one connection to the Runtime API, one request at a time on it;
+standard output and error are flushed before the answer to an invocation is posted.
+"""
+
+import gc
+import importlib
+import io
+import json
+import linecache  # noqa: F401  traceback needs it when an invocation fails: too late to pay for it then
+import logging
+import os
+import re
+import secrets
+import socket
+import sys
+import time
+import traceback
+
+API = "/2018-06-01/runtime"
+ACCEPTED = 202
+TOO_LARGE = 413
+READ_CHUNK_BYTES = 64 * 1024
+HEAD_MAX_BYTES = 1024 * 1024
+NO_BREAK_SPACE = "\u00a0"
+
+
+class Fault(Exception):
+    """A failure that this runtime names itself, with a fixed error type."""
+
+    def __init__(self, error_type, message, trace=None):
+        super().__init__(message)
+        self.error_type = error_type
+        self.message = message
+        self.trace = trace or []
+
+
+# --- The Runtime API ------------------------------------------------------------------------------------------------
+
+
+class RuntimeApi:
+    """A client of the Runtime API over one kept connection."""
+
+    def __init__(self, address):
+        host, _, port = address.rpartition(":")
+        self._address = (host, int(port))
+        self._host_line = "Host: {}\r\n".format(address)
+        self._connection = None
+        self._unread = b""
+
+    def next(self):
+        """Waits for the next invocation: (headers by lower-case name, body)."""
+        status, headers, body = self._request("GET", API + "/invocation/next", {}, b"")
+        if status != 200:
+            raise Fault("Runtime.ClientError", "no next invocation: {} {!r}".format(status, body))
+        return headers, body
+
+    def ping(self):
+        """One round trip for nothing: connects, and makes the next one cheaper."""
+        self._request("GET", "/2018-06-01/ping", {}, b"")
+
+    def respond(self, request_id, body, content_type):
+        """Posts the handler's answer. One that is too large has been answered for us by the platform."""
+        path = "{}/invocation/{}/response".format(API, request_id)
+        self._post(path, body, {"Content-Type": content_type}, (ACCEPTED, TOO_LARGE))
+
+    def fail(self, request_id, error):
+        """Posts the error document of an invocation."""
+        self._post_error("{}/invocation/{}/error".format(API, request_id), error)
+
+    def fail_init(self, error):
+        """Posts the error document of an init that failed."""
+        self._post_error(API + "/init/error", error)
+
+    def _post_error(self, path, error):
+        error_type = "".join(c if " " < c < "\x7f" else "?" for c in error["errorType"])
+        headers = {"Content-Type": "application/json", "Lambda-Runtime-Function-Error-Type": error_type}
+        self._post(path, to_json(error).encode("utf-8", "surrogatepass"), headers, (ACCEPTED, TOO_LARGE))
+
+    def _post(self, path, body, headers, accepted):
+        status, _, answer = self._request("POST", path, headers, body)
+        if status not in accepted:
+            raise Fault("Runtime.ClientError", "{} was refused: {} {!r}".format(path, status, answer))
+
+    def _request(self, method, path, headers, body):
+        head = ["{} {} HTTP/1.1\r\n".format(method, path), self._host_line]
+        head += ["{}: {}\r\n".format(name, value) for name, value in headers.items()]
+        if method == "POST":
+            head.append("Content-Length: {}\r\n".format(len(body)))
+        message = "".join(head).encode("latin-1") + b"\r\n" + body
+        self._connect()
+        try:
+            self._connection.sendall(message)
+            return self._read_answer()
+        except OSError:
+            # The connection is in no known state, so whoever asks next gets a new one.
+            self._connection.close()
+            self._connection = None
+            raise
+
+    def _connect(self):
+        if self._connection is None:
+            self._connection = socket.create_connection(self._address)
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._unread = b""
+
+    def _read_answer(self):
+        received = self._unread
+        while (end := received.find(b"\r\n\r\n")) < 0:
+            if len(received) > HEAD_MAX_BYTES:
+                raise ConnectionError("the head of an answer is too large")
+            received += self._receive()
+        status_line, *lines = received[:end].decode("latin-1").split("\r\n")
+        headers = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        start, length = end + 4, int(headers.get("content-length", 0))
+        parts, missing = [received[start : start + length]], length - (len(received) - start)
+        self._unread = received[start + length :]
+        while missing > 0:
+            parts.append(self._receive(min(missing, READ_CHUNK_BYTES)))
+            missing -= len(parts[-1])
+        return int(status_line.split(" ", 2)[1]), headers, b"".join(parts)
+
+    def _receive(self, most=READ_CHUNK_BYTES):
+        data = self._connection.recv(most)
+        if not data:
+            raise ConnectionError("the Runtime API closed the connection")
+        return data
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+# ``json`` can't be told to emit a number as written, so decimals go out as marked strings whose marks are cut off.
+_DECIMAL_MARK = "hearth-decimal-" + secrets.token_hex(16) + ":"
+_MARKED_DECIMAL = re.compile('"' + _DECIMAL_MARK + '([^"]*)"')
+
+
+class Encoder(json.JSONEncoder):
+    """AWS's encoder: decimals as numbers, and from Python 3.12 on no ASCII escapes."""
+
+    def __init__(self):
+        super().__init__(ensure_ascii=sys.version_info < (3, 12))
+        self.saw_decimal = False
+
+    def default(self, o):
+        decimal = sys.modules.get("decimal")
+        if decimal is not None and isinstance(o, decimal.Decimal):
+            self.saw_decimal = True
+            return _DECIMAL_MARK + ("NaN" if o.is_nan() else str(o))
+        return super().default(o)
+
+
+def to_json(value):
+    """``value`` as JSON text."""
+    encoder = Encoder()
+    text = encoder.encode(value)
+    return _MARKED_DECIMAL.sub(r"\1", text) if encoder.saw_decimal else text
+
+
+# --- The context object ---------------------------------------------------------------------------------------------
+
+
+class _Record:
+    """Named attributes, each None unless given."""
+
+    __slots__ = ()
+
+    def __init__(self, values):
+        for name in self.__slots__:
+            setattr(self, name, values.get(name))
+
+    def __repr__(self):
+        fields = ",".join("{}={}".format(name, getattr(self, name)) for name in self.__slots__)
+        return "{}([{}])".format(type(self).__name__, fields)
+
+
+class Client(_Record):
+    """The mobile client that called."""
+
+    __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
+
+
+class ClientContext(_Record):
+    """What the caller passed as client context."""
+
+    __slots__ = ("custom", "env", "client")
+
+
+class CognitoIdentity(_Record):
+    """The Amazon Cognito identity that called."""
+
+    __slots__ = ("cognito_identity_id", "cognito_identity_pool_id")
+
+
+class LambdaContext:
+    """The handler's second argument."""
+
+    def __init__(self, headers):
+        self.aws_request_id = headers["lambda-runtime-aws-request-id"]
+        self.function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+        self.function_version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION")
+        self.invoked_function_arn = headers.get("lambda-runtime-invoked-function-arn")
+        self.memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+        self.log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
+        self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
+        self.tenant_id = headers.get("lambda-runtime-aws-tenant-id")
+        self.identity = _identity(headers)
+        self.client_context = _client_context(headers)
+        self._deadline_ms = int(headers["lambda-runtime-deadline-ms"])
+
+    def get_remaining_time_in_millis(self):
+        """Milliseconds left before the invocation times out."""
+        return max(0, self._deadline_ms - int(time.time() * 1000))
+
+    def log(self, message):
+        """Writes ``message`` to the log as it is."""
+        sys.stdout.write(str(message))
+
+    def __repr__(self):
+        shown = ",".join("{}={}".format(k, v) for k, v in vars(self).items() if not k.startswith("_"))
+        return "LambdaContext([{}])".format(shown)
+
+
+def _identity(headers):
+    given = _json_header(headers, "lambda-runtime-cognito-identity", "Cognito Identity") or {}
+    return CognitoIdentity(
+        {
+            "cognito_identity_id": given.get("cognitoIdentityId"),
+            "cognito_identity_pool_id": given.get("cognitoIdentityPoolId"),
+        }
+    )
+
+
+def _client_context(headers):
+    given = _json_header(headers, "lambda-runtime-client-context", "Client Context")
+    if given is None:
+        return None
+    context = ClientContext(given)
+    if context.client is not None:
+        context.client = Client(context.client)
+    return context
+
+
+def _json_header(headers, name, title):
+    value = headers.get(name)
+    if not value:
+        return None
+    try:
+        parsed = json.loads(value)
+        return parsed if isinstance(parsed, dict) else {}
+    except ValueError as error:
+        raise Fault("Runtime.LambdaContextUnmarshalError", "Unable to parse {} JSON: {}".format(title, error)) from None
+
+
+# --- Logging --------------------------------------------------------------------------------------------------------
+
+
+class RequestIdFilter(logging.Filter):
+    """Adds ``aws_request_id`` to each record."""
+
+    request_id = ""
+
+    def filter(self, record):
+        record.aws_request_id = self.request_id
+        return True
+
+
+class StdoutHandler(logging.Handler):
+    """Writes to whatever ``sys.stdout`` is at the time."""
+
+    def emit(self, record):
+        sys.stdout.write(self.format(record) + "\n")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON document a line, for ``AWS_LAMBDA_LOG_FORMAT=JSON``."""
+
+    _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "aws_request_id"}
+
+    def format(self, record):
+        document = {
+            "timestamp": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"),
+            "level": record.levelname,
+            "message": record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage(),
+            "logger": record.name,
+        }
+        if record.exc_info:
+            error_type, error, tb = record.exc_info
+            document["stackTrace"] = traceback.format_tb(tb)
+            document["errorType"] = getattr(error_type, "__name__", None)
+            document["errorMessage"] = str(error)
+            document["location"] = "{}:{}:{}".format(record.pathname, record.funcName, record.lineno)
+        document["requestId"] = record.aws_request_id
+        for name, value in vars(record).items():
+            if name not in self._STANDARD and name not in document:
+                document[name] = value
+        return json.dumps({k: v for k, v in document.items() if v is not None}, ensure_ascii=False, default=str)
+
+
+def logs_json():
+    """Whether the function asked for logs in JSON."""
+    return os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+
+
+def set_up_logging():
+    """Gives the root logger AWS's handler and format; returns the filter that knows the request id."""
+    logging.Formatter.converter = time.gmtime
+    line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
+    formatter = JsonFormatter() if logs_json() else logging.Formatter(line, "%Y-%m-%dT%H:%M:%S")
+    handler, request_ids = StdoutHandler(), RequestIdFilter()
+    handler.setFormatter(formatter)
+    handler.addFilter(request_ids)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper().replace("TRACE", "DEBUG").replace("FATAL", "CRITICAL")
+    if isinstance(logging.getLevelName(level), int):
+        root.setLevel(level)
+    return request_ids
+
+
+def log_error(error):
+    """Writes an error document to the log the way AWS's runtime does."""
+    if logs_json():
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        sys.stdout.write(to_json({"timestamp": stamp, "level": "ERROR", **error}) + "\n")
+        return
+    lines = ["[ERROR] " + ": ".join(part for part in (error["errorType"], error["errorMessage"]) if part)]
+    lines.append("Traceback (most recent call last):")
+    for entry in error["stackTrace"]:
+        for line in entry.splitlines() or [""]:
+            text = line.lstrip(" ")
+            lines.append(NO_BREAK_SPACE * (len(line) - len(text)) + text)
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def open_output(fd):
+    """A text stream on ``fd`` that passes each whole line on at once."""
+    raw = io.FileIO(fd, "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+# --- Errors ---------------------------------------------------------------------------------------------------------
+
+
+def error_document(error, request_id=""):
+    """The error document for an exception: errorMessage, errorType, requestId, stackTrace."""
+    if isinstance(error, Fault):
+        return _document(error.message, error.error_type, request_id, error.trace)
+    frames = traceback.extract_tb(error.__traceback__)
+    while frames and frames[0].filename == __file__:
+        frames = frames[1:]
+    return _document(str(error), type(error).__name__, request_id, traceback.format_list(frames))
+
+
+def _document(message, error_type, request_id, trace):
+    return {"errorMessage": message, "errorType": error_type, "requestId": request_id, "stackTrace": trace}
+
+
+# --- The function ---------------------------------------------------------------------------------------------------
+
+
+def load_handler(handler):
+    """The function that ``module.name`` (dots or slashes between packages) stands for."""
+    module_name, dot, name = handler.rpartition(".")
+    if not dot:
+        message = "Bad handler '{}': not enough values to unpack (expected 2, got 1)".format(handler)
+        raise Fault("Runtime.MalformedHandlerName", message)
+    module = _import_module(module_name)
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        message = "Handler '{}' missing on module '{}'".format(name, module_name)
+        raise Fault("Runtime.HandlerNotFound", message) from None
+
+
+def _import_module(name):
+    if name.split(".")[0] in sys.builtin_module_names:
+        message = "Cannot use built-in module {} as a handler module".format(name)
+        raise Fault("Runtime.BuiltInModuleConflict", message)
+    try:
+        return importlib.import_module(name.replace("/", "."))
+    except ImportError as error:
+        message = "Unable to import module '{}': {}".format(name, error)
+        raise Fault("Runtime.ImportModuleError", message) from None
+    except SyntaxError as error:
+        trace = ['  File "{}" Line {}\n    {}'.format(error.filename, error.lineno, error.text)]
+        message = "Syntax error in module '{}': {}".format(name, error)
+        raise Fault("Runtime.UserCodeSyntaxError", message, trace) from None
+
+
+def call(handler, headers, body):
+    """One invocation's answer: (bytes, content type)."""
+    context = LambdaContext(headers)
+    try:
+        event = json.loads(body) if headers.get("content-type") == "application/json" else body
+    except ValueError as error:
+        raise Fault("Runtime.UnmarshalError", "Unable to unmarshal input: {}".format(error)) from None
+    answer = handler(event, context)
+    if isinstance(answer, bytes):
+        return answer, "application/unknown"
+    try:
+        return to_json(answer).encode("utf-8"), "application/json"
+    except Exception as error:
+        raise Fault("Runtime.MarshalError", "Unable to marshal response: {}".format(error)) from None
+
+
+def serve(api, handler, request_ids):
+    """Serves invocations for ever. What is no Exception (SystemExit, say) ends the process, as on AWS."""
+    while True:
+        headers, body = api.next()
+        request_id = request_ids.request_id = headers["lambda-runtime-aws-request-id"]
+        _set_trace_id(headers.get("lambda-runtime-trace-id"))
+        try:
+            answer, content_type = call(handler, headers, body)
+        except Exception as error:
+            document = error_document(error, request_id)
+            log_error(document)
+            _flush()
+            api.fail(request_id, document)
+        else:
+            _flush()
+            api.respond(request_id, answer, content_type)
+
+
+def _set_trace_id(trace_id):
+    if trace_id:
+        os.environ["_X_AMZN_TRACE_ID"] = trace_id
+    else:
+        os.environ.pop("_X_AMZN_TRACE_ID", None)
+
+
+def _flush():
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+# --- Starting -------------------------------------------------------------------------------------------------------
+
+
+def wait_for_function(api):
+    """Waits for the shim's document, if started before any function was known, and takes its environment over."""
+    fd = os.environ.pop("HEARTH_INIT_FD", None)
+    if fd is None:
+        return
+    api.ping()
+    # What exists by now lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    with socket.socket(fileno=int(fd)) as shim:
+        shim.sendall(b"ready\n")
+        document = b"".join(iter(lambda: shim.recv(READ_CHUNK_BYTES), b""))
+    if not document:
+        sys.exit(0)  # The sandbox is ending without ever having been used.
+    told = json.loads(document)
+    os.environ.clear()
+    os.environ.update(told["environment"])
+    os.environ["_HANDLER"] = told["handler"]
+    os.environ["LAMBDA_TASK_ROOT"] = told["taskRoot"]
+    time.tzset()
+    os.chdir(told["taskRoot"])
+
+
+def set_search_path(task_root):
+    """Code first, then layers, then this directory, as in AWS's runtimes."""
+    version = "python{}.{}".format(*sys.version_info[:2])
+    layers = ["/opt/python/lib/{}/site-packages".format(version), "/opt/python"]
+    given = [entry for entry in os.environ.get("PYTHONPATH", "").split(":") if entry]
+    here = os.path.dirname(os.path.abspath(__file__))
+    first = [task_root, *given, *layers, here]
+    sys.path[:] = first + [entry for entry in sys.path if entry not in first]
+
+
+def main():
+    sys.stdout, sys.stderr = open_output(1), open_output(2)
+    api = RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    wait_for_function(api)
+    set_search_path(os.environ.get("LAMBDA_TASK_ROOT") or os.getcwd())
+    request_ids = set_up_logging()
+    try:
+        handler = load_handler(os.environ.get("_HANDLER", ""))
+    except Exception as error:
+        document = error_document(error)
+        log_error(document)
+        _flush()
+        api.fail_init(document)
+        sys.exit(1)
+    serve(api, handler, request_ids)
+
+
+if __name__ == "__main__":
+    main()
