@@ -3,8 +3,16 @@
 //! Absent on purpose: anything about functions, slots or leases.
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod config;
+pub mod telemetry;
+
 mod clock;
+mod readiness;
+mod signal;
 mod tasks;
 
 pub use clock::Clock;
+pub use readiness::{Condition, Readiness};
+pub use signal::{ShutdownSignal, ShutdownSignals};
 pub use tasks::{OnFailure, TaskFailure, Tasks};
