@@ -1,1 +1,13 @@
-//! (to come)
+//! Routes an invocation to a warm slot held under a lease.
+//!
+//! The cores decide in virtual time: [`router`] (which slot runs which call, when to claim, when to let go), with
+//! [`leases`] (what the holder of a lease may do and when) and [`keep_alive`] (how long an idle slot stays).
+//!
+//! Absent on purpose: payloads (they go from frontend to worker), the choice of a worker (placement's), and any state
+//! on disk: what this role knows is rebuilt from placement after a restart.
+#![forbid(unsafe_code)]
+
+mod alarms;
+pub mod keep_alive;
+pub mod leases;
+pub mod router;

@@ -1,0 +1,134 @@
+//! What always holds between two events. Tests call this after every one of them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use hearth_domain::AccountId;
+
+use super::function::{Function, FunctionIndex};
+use super::slot::SlotPlace;
+use super::{Alarm, Call, Router};
+
+impl Router {
+    /// Panics, naming what is wrong, if the state is not consistent.
+    pub fn check_invariants(&self) {
+        for (index, function) in &self.functions {
+            self.check_function(index, function);
+        }
+        self.check_slots();
+        self.check_calls();
+        self.check_claims();
+        self.check_alarms();
+        self.archive.check_invariants();
+        assert!(self.waiters.len() <= self.config.max_waiters, "more waiters than allowed");
+        let sent_off = self.releasing.is_empty() && self.unsettled.is_empty() && self.give_back_mb == 0;
+        assert!(sent_off || self.turn_due.is_some(), "work is left and no turn is due");
+    }
+
+    fn check_function(&self, index: FunctionIndex, function: &Function) {
+        let id = &function.id;
+        assert_eq!(self.by_ref.get(id), Some(&index), "{id:?} is not found by its reference");
+        let usable_idle = !function.idle.is_empty();
+        assert!(!usable_idle || function.waiters.is_empty(), "{id:?}: a call waits beside an idle slot");
+        assert!(!function.unused() || self.unsettled.contains(&index), "{id:?}: an entry without use");
+        assert!(function.waiters.is_empty() || function.spec.is_some(), "{id:?}: a call waits without a spec");
+        assert!(function.idle.iter().is_sorted_by_key(|(since, _)| *since), "{id:?}: idle slots out of order");
+        for (since, slot) in &function.idle {
+            let slot = &self.slots[slot];
+            assert_eq!((&slot.place, slot.function), (&SlotPlace::Idle(*since), index), "{id:?}: an idle slot isn't");
+        }
+        for slot in &function.refreshing {
+            let slot = &self.slots[slot];
+            assert_eq!((&slot.place, slot.function), (&SlotPlace::Refreshing, index), "{id:?}: refreshing slot isn't");
+        }
+        for (place, waiter) in &function.waiters {
+            let waiter = &self.waiters[waiter];
+            assert_eq!((waiter.function, waiter.place), (index, *place), "{id:?}: a waiter is elsewhere");
+        }
+        assert_eq!(function.unmet_mb > 0, self.starving.contains(&index), "{id:?}: starving or not?");
+        if let (Some(deadline), false) = (function.deadline(), self.unsettled.contains(&index)) {
+            let rings = function.armed.at().is_some_and(|at| at <= deadline);
+            assert!(rings || !self.stage.recovered, "{id:?}: its alarm rings too late");
+        }
+    }
+
+    fn check_slots(&self) {
+        let mut busy: HashMap<FunctionIndex, u32> = HashMap::new();
+        let mut reserved_for = HashMap::new();
+        for (id, slot) in &self.slots {
+            let function = &self.functions[slot.function];
+            match &slot.place {
+                SlotPlace::Idle(since) => assert!(function.idle.contains(&(*since, *id)), "{id}: not listed as idle"),
+                SlotPlace::Refreshing => assert!(function.refreshing.contains(id), "{id}: not listed as refreshing"),
+                SlotPlace::Busy(call) => {
+                    *busy.entry(slot.function).or_default() += 1;
+                    let key = (&function.id, &call.request_id);
+                    let twice = reserved_for.insert(key, id);
+                    assert!(twice.is_none(), "{id}: request {} has two slots", call.request_id);
+                }
+            }
+            let deadline = slot.deadline(self.config.renew_retry);
+            assert!(slot.armed.at().is_some_and(|at| at <= deadline), "{id}: its alarm rings too late");
+        }
+        for (index, function) in &self.functions {
+            assert_eq!(function.busy, busy.get(&index).copied().unwrap_or(0), "{:?}: busy slots", function.id);
+        }
+    }
+
+    fn check_calls(&self) {
+        for (request, call) in &self.calls {
+            let known = match call {
+                Call::Waits(id) => self.waiters.get(id).is_some_and(|waiter| waiter.request_id == *request),
+                Call::Runs(id) => {
+                    self.slots.get(id).and_then(|slot| slot.busy()).is_some_and(|b| b.request_id == *request)
+                }
+            };
+            assert!(known, "request {request} stands for nothing");
+        }
+        let queued: usize = self.functions.iter().map(|(_, function)| function.waiters.len()).sum();
+        assert_eq!(queued, self.waiters.len(), "waiters in queues and waiters known");
+        let mut in_flight: BTreeMap<&AccountId, u32> = BTreeMap::new();
+        for (_, function) in &self.functions {
+            let calls = function.busy + u32::try_from(function.waiters.len()).unwrap_or(u32::MAX);
+            *in_flight.entry(&function.id.account).or_default() += calls;
+        }
+        for (account, calls) in &in_flight {
+            assert_eq!(self.accounts.of(account), *calls, "account {account}: calls in flight");
+            assert!(*calls <= self.config.account_concurrency, "account {account}: above its limit");
+        }
+        assert_eq!(self.accounts.total(), in_flight.values().map(|calls| *calls as usize).sum::<usize>());
+    }
+
+    fn check_claims(&self) {
+        let mut claiming: HashMap<FunctionIndex, u32> = HashMap::new();
+        for (number, claim) in &self.claims {
+            assert!(claim.outstanding > 0, "{number:?} is over");
+            *claiming.entry(claim.function).or_default() += claim.outstanding;
+        }
+        for (index, function) in &self.functions {
+            let known = claiming.get(&index).copied().unwrap_or(0);
+            assert_eq!(function.claiming, known, "{:?}: claims under way", function.id);
+        }
+    }
+
+    fn check_alarms(&self) {
+        let mut armed = 0;
+        let mut check = |key: Alarm, at: crate::alarms::Armed| {
+            if at.at().is_some() {
+                armed += 1;
+                assert!(self.alarms.holds(key, at), "{key:?} is armed and not in the queue");
+            }
+        };
+        self.slots.iter().for_each(|(id, slot)| check(Alarm::Slot(*id), slot.armed));
+        self.waiters.iter().for_each(|(id, waiter)| check(Alarm::Waiter(*id), waiter.armed));
+        self.functions.iter().for_each(|(index, function)| check(Alarm::Function(index), function.armed));
+        self.claims.iter().for_each(|(number, claim)| check(Alarm::Claim(*number), claim.armed));
+        assert_eq!(armed, self.alarms.len(), "alarms without an owner");
+        let late = |at: Option<hearth_domain::Moment>, deadline| at.is_none_or(|at| at > deadline);
+        for waiter in self.waiters.values() {
+            assert!(!late(waiter.armed.at(), waiter.deadline), "a wait ends too late");
+        }
+        for claim in self.claims.values() {
+            assert!(!late(claim.armed.at(), claim.deadline), "a claim ends too late");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! One slot as its holder keeps it.
+//!
+//! ```text
+//! granted ─▶ Idle ⇄ Busy ─▶ released or dropped
+//!    │         ▲      │
+//!    └─▶ Refreshing ◀─┘     too little left of the lease: a renewal comes first
+//! ```
+
+use std::time::Duration;
+
+use hearth_domain::{Moment, RequestId};
+use hearth_protocol::WorkerEndpoint;
+
+use crate::alarms::Armed;
+use crate::leases::HeldLease;
+
+use super::function::FunctionIndex;
+
+/// A slot this manager holds, or that a call of ours may still run on.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) lease: HeldLease,
+    pub(super) worker: WorkerEndpoint,
+    pub(super) function: FunctionIndex,
+    pub(super) place: SlotPlace,
+    pub(super) armed: Armed,
+}
+
+/// Where a slot is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SlotPlace {
+    /// Waits for a call, since then.
+    Idle(Moment),
+    /// Waits for a renewal before it can take a call.
+    Refreshing,
+    /// Reserved.
+    Busy(Busy),
+}
+
+/// A reservation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Busy {
+    /// For which invocation.
+    pub(super) request_id: RequestId,
+    /// When it is taken for abandoned.
+    pub(super) until: Moment,
+    /// The lease is not ours any more; the call may still run, but nothing follows it.
+    pub(super) lost: bool,
+}
+
+impl Slot {
+    /// The reservation, if it is reserved.
+    pub(super) fn busy(&self) -> Option<&Busy> {
+        match &self.place {
+            SlotPlace::Busy(busy) => Some(busy),
+            SlotPlace::Idle(_) | SlotPlace::Refreshing => None,
+        }
+    }
+
+    /// When to look at it again at the latest.
+    pub(super) fn deadline(&self, renew_retry: Duration) -> Moment {
+        let renew = self.lease.renew_at(renew_retry);
+        match &self.place {
+            SlotPlace::Busy(busy) if busy.lost => busy.until,
+            SlotPlace::Busy(busy) => busy.until.min(renew),
+            SlotPlace::Idle(_) | SlotPlace::Refreshing => renew.min(self.lease.forget_at()),
+        }
+    }
+}
