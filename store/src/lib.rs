@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod embedded;
 pub mod event;
 pub mod files;
+pub mod unzip;
 pub mod usage;
 
 pub use bundle::BundleStore;

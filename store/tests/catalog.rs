@@ -5,6 +5,7 @@
 mod records;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use hearth_domain::{RevisionId, Version};
@@ -55,11 +56,12 @@ impl Model {
             Step::Create(name) => {
                 let record = self.new_record(NAMES[name]);
                 let created = catalog.create(record.clone()).await;
-                if self.records.contains_key(&(NAMES[name], Version::Latest)) {
-                    assert!(matches!(created, Err(CatalogError::Exists(_))), "{created:?}");
-                } else {
-                    created.unwrap();
-                    self.records.insert((NAMES[name], Version::Latest), record);
+                match self.records.entry((NAMES[name], Version::Latest)) {
+                    Entry::Occupied(_) => assert!(matches!(created, Err(CatalogError::Exists(_))), "{created:?}"),
+                    Entry::Vacant(vacant) => {
+                        created.unwrap();
+                        vacant.insert(record);
+                    }
                 }
             }
             Step::Replace(name, stale) => self.replace(catalog, NAMES[name], stale).await,
