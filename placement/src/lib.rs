@@ -7,4 +7,9 @@
 #![forbid(unsafe_code)]
 
 pub mod allocation;
+mod config;
 pub mod ledger;
+mod service;
+
+pub use config::{Config, InvalidConfig};
+pub use service::{Deps, Placement, StartError};

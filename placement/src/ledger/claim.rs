@@ -29,9 +29,9 @@ pub enum ClaimError {
     /// As many claims as may be are open.
     #[error("{CLAIMS_MAX} claims are open, which is the limit")]
     TooManyClaims,
-    /// Another holder used this id.
-    #[error("claim {claim} is another holder's")]
-    NotYours {
+    /// The id is known, for another holder, function or count.
+    #[error("claim {claim} is known and was for something else")]
+    Differs {
         /// Which claim.
         claim: ClaimId,
     },
@@ -71,23 +71,24 @@ impl Claim {
 }
 
 impl Ledger {
-    /// A holder claims slots; the outcomes go to `ticket`. A claim that is known already creates nothing: `ticket` takes the
-    /// place of the ticket before, is told all outcomes there were and gets the ones to come. A slot it was granted and that
-    /// ended meanwhile counts as `NoCapacity` then.
+    /// A holder claims slots; the outcomes go to `ticket`. A claim that is known already creates nothing: `ticket` takes
+    /// the place of the ticket before, which is given back, is told all outcomes there were and gets the ones to come.
+    /// A slot it was granted and that ended meanwhile counts as `NoCapacity` then.
     pub fn on_claim(
         &mut self,
         now: Moment,
         request: ClaimRequest,
         ticket: ClaimTicket,
         out: &mut impl Outbox,
-    ) -> Result<(), ClaimError> {
+    ) -> Result<Option<ClaimTicket>, ClaimError> {
         if let Some(known) = self.claims.get_mut(&request.id) {
-            if known.holder != request.holder {
-                return Err(ClaimError::NotYours { claim: request.id });
+            let asked = (&request.holder, request.count, &request.function.function);
+            if asked != (&known.holder, known.count, &known.function.function) {
+                return Err(ClaimError::Differs { claim: request.id });
             }
-            known.ticket = ticket;
+            let before = std::mem::replace(&mut known.ticket, ticket);
             self.answer_again(now, &request.id, out);
-            return Ok(());
+            return Ok(Some(before));
         }
         if request.count > CLAIM_SLOTS_MAX {
             return Err(ClaimError::TooManySlots { claim: request.id, count: request.count });
@@ -111,7 +112,7 @@ impl Ledger {
             self.place_waiting(now, &id, out);
         }
         self.note_finished(now, &id);
-        Ok(())
+        Ok(None)
     }
 
     /// Places what a claim waits for.

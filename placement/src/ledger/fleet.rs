@@ -91,6 +91,18 @@ impl Ledger {
         self.workers.values().map(view).collect()
     }
 
+    /// How many workers are in that condition.
+    #[must_use]
+    pub fn workers_in(&self, condition: WorkerCondition, now: Moment) -> usize {
+        self.workers.values().filter(|worker| worker.condition(now, &self.config) == condition).count()
+    }
+
+    /// Whether the worker has reported and is not forgotten.
+    #[must_use]
+    pub fn knows(&self, worker: &WorkerId) -> bool {
+        self.workers.contains_key(worker)
+    }
+
     /// How many slots are in which phase: initializing, leased, fencing, ending.
     #[must_use]
     pub fn slots_by_phase(&self) -> [usize; 4] {
