@@ -209,6 +209,45 @@ pub struct RuntimeExit {
     pub signal: Option<i32>,
 }
 
+impl RuntimeExit {
+    /// What AWS says about such an end: `Runtime exited with error: exit status 1` or `… signal: killed`,
+    /// `Runtime exited without providing a reason` for status 0.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match (self.status, self.signal) {
+            (Some(0), _) | (None, None) => "Runtime exited without providing a reason".to_owned(),
+            (Some(status), _) => format!("Runtime exited with error: exit status {status}"),
+            (None, Some(signal)) => format!("Runtime exited with error: signal: {}", signal_name(signal)),
+        }
+    }
+}
+
+/// Linux's numbers, described as Go's runtime (in which AWS's platform is written) describes them.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        4 => "illegal instruction",
+        5 => "trace/breakpoint trap",
+        6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
+        9 => "killed",
+        10 => "user defined signal 1",
+        11 => "segmentation fault",
+        12 => "user defined signal 2",
+        13 => "broken pipe",
+        14 => "alarm clock",
+        15 => "terminated",
+        24 => "CPU time limit exceeded",
+        25 => "file size limit exceeded",
+        31 => "bad system call",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}
+
 macro_rules! into_message {
     ($outer:ident, $kinds:ident: $($kind:ident),*) => {
         $(impl From<$kind> for $outer {
@@ -221,3 +260,18 @@ macro_rules! into_message {
 
 into_message!(HostMessage, host_message: Init, Invoke, Shutdown);
 into_message!(GuestMessage, guest_message: Ready, InitDone, Response, Log, RuntimeExit);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_as_aws_tells_it() {
+        let exit = |status, signal| RuntimeExit { request_id: String::new(), status, signal }.message();
+        assert_eq!(exit(Some(1), None), "Runtime exited with error: exit status 1");
+        assert_eq!(exit(Some(0), None), "Runtime exited without providing a reason");
+        assert_eq!(exit(None, Some(9)), "Runtime exited with error: signal: killed");
+        assert_eq!(exit(None, Some(11)), "Runtime exited with error: signal: segmentation fault");
+        assert_eq!(exit(None, Some(40)), "Runtime exited with error: signal: signal 40");
+    }
+}
