@@ -1,2 +1,34 @@
-//! (to come)
-fn main() {}
+//! `hearth-shim`: see the library.
+
+use std::process::ExitCode;
+
+use hearth_shim::config::{Config, USAGE};
+use hearth_shim::sys;
+
+/// `EX_USAGE` of sysexits.h.
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    sys::return_large_buffers();
+    let config = match Config::parse(std::env::args_os().skip(1), std::env::vars_os().collect()) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("hearth-shim: {error}\n{USAGE}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let channel = match sys::inherited(config.channel_fd) {
+        Ok(channel) => channel,
+        Err(error) => {
+            eprintln!("hearth-shim: no channel on descriptor {}: {error}", config.channel_fd);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match hearth_shim::run(config, channel) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hearth-shim: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! What the shim does when: the sandbox's one life as a synchronous state machine.
+//!
+//! ```text
+//!              Warm         Init               Next           Invoke            Next
+//!   Booting ────────▶ Pooled ───▶ Initializing ────▶ Idle ◀─┐ ──────▶ Pending ──────▶ Running ◀──────────┐
+//!                                      │                    │            ▲               │ …Begins        │ Aborted
+//!                                      ▼ InitError     Next │     Invoke │               ▼                │
+//!                                  InitFailed           Answered ────────┘ ◀── Responding | Failing ─────┘
+//!                                                                  AnswerEnds
+//!   any ── Exit ──▶ Over
+//! ```
+//!
+//! The happy path: the worker's `Init` binds the sandbox to a function and the runtime loads its code; its first
+//! request for an invocation ends the init (`InitDone`); from then on each `Invoke` is delivered to the waiting runtime,
+//! and its answer becomes one `Response`.
+//!
+//! Invariants: `Ready` is sent once and first, `InitDone` at most once, one `Response` for each `Invoke` at most, nothing but
+//! logs after `RuntimeExit`; before `InitDone`, `Response` and `RuntimeExit` the log is turned, so that all that was
+//! written before them arrives before them. Absent: I/O, time, tasks; requests of the runtime that wait for an
+//! invocation are opaque [`Poll`]s.
+
+mod phase;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hearth_domain::Moment;
+use hearth_guest_protocol::response::Outcome;
+use hearth_guest_protocol::{
+    GuestError, GuestMessage, Init, InitDone, Invoke, PROTOCOL_VERSION, Ready, Response, RuntimeExit,
+};
+
+pub use phase::{Event, Phase};
+
+/// A request of the runtime that waits for an invocation.
+pub trait Poll {
+    /// Whether somebody still waits for the answer.
+    fn is_waiting(&self) -> bool;
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, PartialEq)]
+pub enum Action<P> {
+    /// Send this to the worker.
+    Send(GuestMessage),
+    /// Pass on what the runtime has written so far, then count what it writes as this invocation's
+    /// (empty: as nobody's).
+    TurnLog {
+        /// The request id.
+        to: String,
+    },
+    /// Start the runtime for this function, or tell the one that waits.
+    Bind(Init),
+    /// Answer this request with this invocation.
+    Deliver {
+        /// The request.
+        poll: P,
+        /// The invocation.
+        invocation: Arc<Invoke>,
+    },
+}
+
+/// Which kind of answer the runtime is about to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerKind {
+    /// The handler's answer.
+    Response,
+    /// An error.
+    Error,
+}
+
+/// A request of the runtime that is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No invocation of that id is under way.
+    #[error("Invalid request ID")]
+    InvalidRequestId,
+    /// The runtime may not do that now.
+    #[error("State transition from {from} to {to} failed for runtime. Error: State transition is not allowed")]
+    InvalidTransition {
+        /// Where it is, by AWS's name.
+        from: &'static str,
+        /// Where it wanted to go, by AWS's name.
+        to: &'static str,
+    },
+}
+
+/// The worker sent what it may not send now. The channel can't be trusted any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the worker sent {event:?} while {phase:?}")]
+pub struct OutOfTurn {
+    /// What it sent.
+    pub event: Event,
+    /// When.
+    pub phase: Phase,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Lifecycle<P> {
+    phase: Phase,
+    /// A runtime was started before the function is known.
+    pre_started: bool,
+    /// When the init began.
+    init_began: Moment,
+    /// The invocation under way, if any.
+    invocation: Option<Arc<Invoke>>,
+    /// The id of the last invocation, also when it is answered.
+    last_request_id: String,
+    /// Requests for an invocation, oldest first.
+    polls: VecDeque<P>,
+}
+
+impl<P: Poll> Lifecycle<P> {
+    /// A sandbox that has just been booted, with or without a pre-started runtime.
+    pub fn new(pre_started: bool, out: &mut Vec<Action<P>>) -> Self {
+        let phase = if pre_started { Phase::Booting } else { Phase::Pooled };
+        let new = Self {
+            phase,
+            pre_started,
+            init_began: Moment::ORIGIN,
+            invocation: None,
+            last_request_id: String::new(),
+            polls: VecDeque::new(),
+        };
+        if !pre_started {
+            out.push(new.ready());
+        }
+        new
+    }
+
+    /// Where it is.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The pre-started runtime has imported what it needs. Said twice, or too late, it means nothing.
+    pub fn on_warm(&mut self, out: &mut Vec<Action<P>>) {
+        if self.step(Event::Warm).is_some() {
+            out.push(self.ready());
+        }
+    }
+
+    /// The worker names the function.
+    pub fn on_init(&mut self, now: Moment, init: Init, out: &mut Vec<Action<P>>) -> Result<(), OutOfTurn> {
+        self.step_for_worker(Event::Init)?;
+        self.init_began = now;
+        out.push(Action::TurnLog { to: String::new() });
+        out.push(Action::Bind(init));
+        Ok(())
+    }
+
+    /// The worker sends an invocation.
+    pub fn on_invoke(&mut self, invoke: Invoke, out: &mut Vec<Action<P>>) -> Result<(), OutOfTurn> {
+        self.step_for_worker(Event::Invoke)?;
+        out.push(Action::TurnLog { to: invoke.request_id.clone() });
+        self.last_request_id.clone_from(&invoke.request_id);
+        self.invocation = Some(Arc::new(invoke));
+        self.deliver(out);
+        Ok(())
+    }
+
+    /// The runtime asks for its next invocation. The first time this ends the init.
+    pub fn on_next(&mut self, now: Moment, poll: P, out: &mut Vec<Action<P>>) -> Result<(), (P, Refusal)> {
+        let before = self.phase;
+        if self.step(Event::Next).is_none() {
+            return Err((poll, self.refusal(Event::Next)));
+        }
+        if before == Phase::Initializing {
+            self.init_done(now, None, out);
+        }
+        // Those who hung up make room first, so that there are never more than connections.
+        self.polls.retain(Poll::is_waiting);
+        self.polls.push_back(poll);
+        self.deliver(out);
+        Ok(())
+    }
+
+    /// The runtime begins to send an answer. Ends with [`Self::on_answer`] or [`Self::on_answer_aborted`].
+    pub fn on_answer_begins(&mut self, request_id: &str, kind: AnswerKind) -> Result<(), Refusal> {
+        if request_id.is_empty() || request_id != self.last_request_id {
+            return Err(Refusal::InvalidRequestId);
+        }
+        let event = match kind {
+            AnswerKind::Response => Event::ResponseBegins,
+            AnswerKind::Error => Event::ErrorBegins,
+        };
+        self.step(event).map(drop).ok_or_else(|| self.refusal(event))
+    }
+
+    /// The answer is whole.
+    pub fn on_answer(&mut self, outcome: Outcome, out: &mut Vec<Action<P>>) {
+        if self.step(Event::AnswerEnds).is_none() {
+            return;
+        }
+        self.invocation = None;
+        out.push(Action::TurnLog { to: String::new() });
+        let response = Response { request_id: self.last_request_id.clone(), outcome: Some(outcome) };
+        out.push(Action::Send(response.into()));
+    }
+
+    /// The connection broke before the answer was whole. The runtime may send it again.
+    pub fn on_answer_aborted(&mut self) {
+        self.step(Event::AnswerAborted);
+    }
+
+    /// The runtime reports that its init failed, or it could not be started.
+    pub fn on_init_error(
+        &mut self,
+        now: Moment,
+        error: GuestError,
+        out: &mut Vec<Action<P>>,
+    ) -> Result<(), Refusal> {
+        self.step(Event::InitError).ok_or_else(|| self.refusal(Event::InitError))?;
+        self.init_done(now, Some(error), out);
+        Ok(())
+    }
+
+    /// The runtime process has ended and all that it said has been heard.
+    pub fn on_exit(&mut self, now: Moment, exit: Exit, out: &mut Vec<Action<P>>) {
+        let before = self.phase;
+        if self.step(Event::Exit).is_none() {
+            return;
+        }
+        let request_id = self.invocation.take().map(|invocation| invocation.request_id.clone()).unwrap_or_default();
+        let (status, signal) = match exit {
+            Exit::Status(status) => (Some(status), None),
+            Exit::Signal(signal) => (None, Some(signal)),
+        };
+        let exit = RuntimeExit { request_id, status, signal };
+        match before {
+            Phase::Booting => {
+                self.pre_started = false;
+                out.push(self.ready());
+            }
+            Phase::Initializing => self.init_done(now, Some(exit_error(&exit)), out),
+            _ => out.push(Action::TurnLog { to: String::new() }),
+        }
+        self.polls.clear();
+        out.push(Action::Send(exit.into()));
+    }
+
+    /// Panics unless the invariants hold.
+    pub fn check_invariants(&self) {
+        assert_eq!(self.invocation.is_some(), self.phase.has_invocation(), "an invocation exactly while one is under way");
+        if let Some(invocation) = &self.invocation {
+            assert_eq!(invocation.request_id, self.last_request_id);
+        }
+        let may_wait = matches!(self.phase, Phase::Idle | Phase::Running | Phase::Responding | Phase::Failing | Phase::Answered);
+        assert!(self.polls.is_empty() || may_wait, "nobody waits while {:?}", self.phase);
+    }
+
+    fn deliver(&mut self, out: &mut Vec<Action<P>>) {
+        let Some(invocation) = &self.invocation else { return };
+        while let Some(poll) = self.polls.pop_front() {
+            if poll.is_waiting() {
+                out.push(Action::Deliver { poll, invocation: Arc::clone(invocation) });
+                self.step(Event::Next);
+                return;
+            }
+        }
+    }
+
+    fn init_done(&self, now: Moment, error: Option<GuestError>, out: &mut Vec<Action<P>>) {
+        let took = now.since(self.init_began);
+        let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        out.push(Action::TurnLog { to: String::new() });
+        out.push(Action::Send(InitDone { duration_us, error }.into()));
+    }
+
+    fn ready(&self) -> Action<P> {
+        Action::Send(Ready { protocol_version: PROTOCOL_VERSION, runtime_started: self.pre_started }.into())
+    }
+
+    fn step(&mut self, event: Event) -> Option<Phase> {
+        let next = self.phase.after(event)?;
+        self.phase = next;
+        Some(next)
+    }
+
+    fn step_for_worker(&mut self, event: Event) -> Result<Phase, OutOfTurn> {
+        self.step(event).ok_or(OutOfTurn { event, phase: self.phase })
+    }
+
+    fn refusal(&self, event: Event) -> Refusal {
+        Refusal::InvalidTransition { from: self.phase.wire_name(), to: event.wire_target() }
+    }
+}
+
+/// The error of an init whose process ended. The request is not known here: whoever answers one puts
+/// `RequestId: … ` before the message, as AWS does.
+fn exit_error(exit: &RuntimeExit) -> GuestError {
+    crate::guest_error("Runtime.ExitError", &format!("Error: {}", exit.message()))
+}

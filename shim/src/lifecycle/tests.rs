@@ -1,0 +1,284 @@
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hearth_guest_protocol::guest_message::Kind;
+use proptest::prelude::*;
+
+use super::*;
+
+/// A request that the test can hang up.
+#[derive(Debug, Clone, PartialEq)]
+struct Asked(u32, Rc<Cell<bool>>);
+
+impl Poll for Asked {
+    fn is_waiting(&self) -> bool {
+        self.1.get()
+    }
+}
+
+fn asked(number: u32) -> Asked {
+    Asked(number, Rc::new(Cell::new(true)))
+}
+
+fn invoke(id: &str) -> Invoke {
+    Invoke { request_id: id.into(), ..Invoke::default() }
+}
+
+fn turn(to: &str) -> Action<Asked> {
+    Action::TurnLog { to: to.into() }
+}
+
+fn delivered(poll: Asked, id: &str) -> Action<Asked> {
+    Action::Deliver { poll, invocation: Arc::new(invoke(id)) }
+}
+
+fn init_done(duration_us: u64, error: Option<GuestError>) -> Action<Asked> {
+    Action::Send(InitDone { duration_us, error }.into())
+}
+
+fn refused(from: &'static str, to: &'static str) -> Refusal {
+    Refusal::InvalidTransition { from, to }
+}
+
+/// A life cycle and what it wants done, with the invariants checked after each step.
+struct Subject {
+    lifecycle: Lifecycle<Asked>,
+    out: Vec<Action<Asked>>,
+    now: Moment,
+}
+
+impl Subject {
+    fn new(pre_started: bool) -> Self {
+        let mut out = Vec::new();
+        Self { lifecycle: Lifecycle::new(pre_started, &mut out), out, now: Moment::ORIGIN }
+    }
+
+    /// A sandbox whose runtime waits, by poll number 1.
+    fn idle() -> Self {
+        let mut subject = Self::new(false);
+        subject.lifecycle.on_init(Moment::ORIGIN, Init::default(), &mut subject.out).unwrap();
+        subject.next(asked(1)).unwrap();
+        subject.out.clear();
+        subject
+    }
+
+    fn running(id: &str) -> Self {
+        let mut subject = Self::idle();
+        subject.lifecycle.on_invoke(invoke(id), &mut subject.out).unwrap();
+        subject.out.clear();
+        subject
+    }
+
+    fn next(&mut self, poll: Asked) -> Result<(), Refusal> {
+        self.lifecycle.on_next(self.now, poll, &mut self.out).map_err(|(_, refusal)| refusal)
+    }
+
+    /// What it wanted done since the last look: all of it.
+    fn wanted(&mut self) -> Vec<Action<Asked>> {
+        self.lifecycle.check_invariants();
+        std::mem::take(&mut self.out)
+    }
+}
+
+#[test]
+fn the_table_is_this() {
+    let mut legal = String::new();
+    for phase in Phase::ALL {
+        for event in Event::ALL {
+            if let Some(next) = phase.after(event) {
+                legal += &format!("{phase:?} {event:?} {next:?}\n");
+            }
+        }
+    }
+    assert_eq!(legal, include_str!("table.txt"));
+}
+
+#[test]
+fn a_custom_runtime_is_ready_at_once_and_serves_a_call() {
+    let mut subject = Subject::new(false);
+    let ready = Ready { protocol_version: PROTOCOL_VERSION, runtime_started: false };
+    assert_eq!(subject.wanted(), [Action::Send(ready.into())]);
+    let init = Init { handler: "h".into(), ..Init::default() };
+    subject.now = Moment::from_nanos(1_000_000);
+    subject.lifecycle.on_init(subject.now, init.clone(), &mut subject.out).unwrap();
+    assert_eq!(subject.wanted(), [turn(""), Action::Bind(init)]);
+    subject.now = subject.now + Duration::from_micros(1500);
+    subject.next(asked(1)).unwrap();
+    assert_eq!(subject.wanted(), [turn(""), init_done(1500, None)]);
+    subject.lifecycle.on_invoke(invoke("r"), &mut subject.out).unwrap();
+    assert_eq!(subject.wanted(), [turn("r"), delivered(asked(1), "r")]);
+    subject.lifecycle.on_answer_begins("r", AnswerKind::Response).unwrap();
+    let outcome = Outcome::Payload("x".into());
+    subject.lifecycle.on_answer(outcome.clone(), &mut subject.out);
+    let response = Response { request_id: "r".into(), outcome: Some(outcome) };
+    assert_eq!(subject.wanted(), [turn(""), Action::Send(response.into())]);
+}
+
+#[test]
+fn a_pre_started_runtime_is_ready_when_it_says_so_and_only_once() {
+    let mut subject = Subject::new(true);
+    assert_eq!(subject.wanted(), []);
+    let early = subject.lifecycle.on_init(subject.now, Init::default(), &mut subject.out);
+    assert_eq!(early, Err(OutOfTurn { event: Event::Init, phase: Phase::Booting }));
+    subject.lifecycle.on_warm(&mut subject.out);
+    subject.lifecycle.on_warm(&mut subject.out);
+    let ready = Ready { protocol_version: PROTOCOL_VERSION, runtime_started: true };
+    assert_eq!(subject.wanted(), [Action::Send(ready.into())]);
+}
+
+#[test]
+fn an_invocation_waits_for_a_runtime_that_is_not_asking() {
+    let mut subject = Subject::running("a");
+    subject.lifecycle.on_answer_begins("a", AnswerKind::Error).unwrap();
+    subject.lifecycle.on_answer(Outcome::TooLarge(9), &mut subject.out);
+    subject.wanted();
+    subject.lifecycle.on_invoke(invoke("b"), &mut subject.out).unwrap();
+    assert_eq!(subject.wanted(), [turn("b")]);
+    subject.next(asked(2)).unwrap();
+    assert_eq!(subject.wanted(), [delivered(asked(2), "b")]);
+}
+
+#[test]
+fn who_hung_up_is_passed_over() {
+    let mut subject = Subject::idle();
+    let (gone, there) = (asked(2), asked(3));
+    subject.next(gone.clone()).unwrap();
+    subject.next(there.clone()).unwrap();
+    subject.lifecycle.polls.front().unwrap().1.set(false);
+    gone.1.set(false);
+    subject.lifecycle.on_invoke(invoke("r"), &mut subject.out).unwrap();
+    assert_eq!(subject.wanted(), [turn("r"), delivered(there, "r")]);
+}
+
+#[test]
+fn a_runtime_that_lost_its_invocation_gets_it_again() {
+    let mut subject = Subject::running("r");
+    subject.next(asked(2)).unwrap();
+    assert_eq!(subject.wanted(), [delivered(asked(2), "r")]);
+}
+
+#[test]
+fn answers_out_of_turn_are_refused_as_aws_refuses_them() {
+    let mut subject = Subject::idle();
+    let begins = |subject: &mut Subject, id, kind| subject.lifecycle.on_answer_begins(id, kind);
+    assert_eq!(begins(&mut subject, "", AnswerKind::Response), Err(Refusal::InvalidRequestId));
+    assert_eq!(begins(&mut subject, "r", AnswerKind::Response), Err(Refusal::InvalidRequestId));
+    let mut subject = Subject::running("r");
+    assert_eq!(begins(&mut subject, "other", AnswerKind::Response), Err(Refusal::InvalidRequestId));
+    assert_eq!(begins(&mut subject, "r", AnswerKind::Response), Ok(()));
+    let twice = begins(&mut subject, "r", AnswerKind::Error);
+    assert_eq!(twice, Err(refused("InvocationResponse", "InvocationErrorResponse")));
+    subject.lifecycle.on_answer(Outcome::Payload("".into()), &mut subject.out);
+    let again = begins(&mut subject, "r", AnswerKind::Response);
+    assert_eq!(again, Err(refused("RuntimeResponseSentState", "InvocationResponse")));
+    let late = subject.lifecycle.on_init_error(subject.now, GuestError::default(), &mut subject.out);
+    assert_eq!(late, Err(refused("RuntimeResponseSentState", "InitError")));
+}
+
+#[test]
+fn a_broken_answer_may_be_sent_again() {
+    let mut subject = Subject::running("r");
+    subject.lifecycle.on_answer_begins("r", AnswerKind::Response).unwrap();
+    subject.lifecycle.on_answer_aborted();
+    assert_eq!(subject.wanted(), []);
+    subject.lifecycle.on_answer_begins("r", AnswerKind::Response).unwrap();
+}
+
+#[test]
+fn an_init_error_ends_the_init_and_the_runtime_gets_no_invocation() {
+    let mut subject = Subject::new(false);
+    subject.lifecycle.on_init(subject.now, Init::default(), &mut subject.out).unwrap();
+    subject.wanted();
+    let error = GuestError { error_type: "E".into(), document: "{}".into() };
+    subject.lifecycle.on_init_error(subject.now, error.clone(), &mut subject.out).unwrap();
+    assert_eq!(subject.wanted(), [turn(""), init_done(0, Some(error))]);
+    assert_eq!(subject.next(asked(1)), Err(refused("InitError", "Ready")));
+    subject.lifecycle.on_exit(subject.now, Exit::Status(1), &mut subject.out);
+    let exit = RuntimeExit { request_id: String::new(), status: Some(1), signal: None };
+    assert_eq!(subject.wanted(), [turn(""), Action::Send(exit.into())]);
+}
+
+#[test]
+fn an_exit_during_init_is_the_init_s_error_and_during_a_call_the_call_s() {
+    let mut subject = Subject::new(false);
+    subject.lifecycle.on_init(subject.now, Init::default(), &mut subject.out).unwrap();
+    subject.wanted();
+    subject.lifecycle.on_exit(subject.now, Exit::Signal(9), &mut subject.out);
+    let exit = RuntimeExit { request_id: String::new(), status: None, signal: Some(9) };
+    let document = r#"{"errorMessage":"Error: Runtime exited with error: signal: killed","errorType":"Runtime.ExitError"}"#;
+    let error = GuestError { error_type: "Runtime.ExitError".into(), document: document.into() };
+    assert_eq!(subject.wanted(), [turn(""), init_done(0, Some(error)), Action::Send(exit.into())]);
+
+    let mut subject = Subject::running("r");
+    subject.lifecycle.on_exit(subject.now, Exit::Status(3), &mut subject.out);
+    let exit = RuntimeExit { request_id: "r".into(), status: Some(3), signal: None };
+    assert_eq!(subject.wanted(), [turn(""), Action::Send(exit.into())]);
+    subject.lifecycle.on_exit(subject.now, Exit::Status(3), &mut subject.out);
+    assert_eq!(subject.wanted(), []);
+}
+
+#[test]
+fn a_runtime_that_dies_before_it_is_warm_is_told_after_ready() {
+    let mut subject = Subject::new(true);
+    subject.lifecycle.on_exit(subject.now, Exit::Status(1), &mut subject.out);
+    let ready = Ready { protocol_version: PROTOCOL_VERSION, runtime_started: false };
+    let exit = RuntimeExit { request_id: String::new(), status: Some(1), signal: None };
+    assert_eq!(subject.wanted(), [Action::Send(ready.into()), Action::Send(exit.into())]);
+}
+
+proptest! {
+    /// Whatever worker and runtime do, in whatever order: the protocol's promises to the worker hold.
+    #[test]
+    fn no_order_of_events_breaks_the_promises(pre_started: bool, steps in prop::collection::vec(0_u8..11, 0..60)) {
+        let mut subject = Subject::new(pre_started);
+        let mut sent = subject.wanted();
+        let (mut invoked, mut last) = (0, String::new());
+        for (number, step) in (0_u32..).zip(steps) {
+            let now = subject.now;
+            let (lifecycle, out) = (&mut subject.lifecycle, &mut subject.out);
+            match step {
+                0 => lifecycle.on_warm(out),
+                1 => drop(lifecycle.on_init(now, Init::default(), out)),
+                2 => {
+                    let id = format!("r{number}");
+                    if lifecycle.on_invoke(invoke(&id), out).is_ok() {
+                        (invoked, last) = (invoked + 1, id);
+                    }
+                }
+                3 => drop(lifecycle.on_next(now, asked(number), out)),
+                4 => drop(lifecycle.on_answer_begins(&last, AnswerKind::Response)),
+                5 => drop(lifecycle.on_answer_begins(&last, AnswerKind::Error)),
+                6 => lifecycle.on_answer(Outcome::Payload(Default::default()), out),
+                7 => lifecycle.on_answer_aborted(),
+                8 => drop(lifecycle.on_init_error(now, GuestError::default(), out)),
+                9 => lifecycle.polls.iter().for_each(|poll| poll.1.set(false)),
+                // Rare, because nothing comes after it.
+                _ if number % 4 == 0 => lifecycle.on_exit(now, Exit::Status(0), out),
+                _ => {}
+            }
+            sent.extend(subject.wanted());
+        }
+        check_promises(&sent, invoked);
+    }
+}
+
+fn check_promises(sent: &[Action<Asked>], invoked: usize) {
+    let kinds: Vec<_> = sent
+        .iter()
+        .filter_map(|action| match action {
+            Action::Send(message) => message.kind.as_ref(),
+            _ => None,
+        })
+        .collect();
+    let count = |wanted: fn(&Kind) -> bool| kinds.iter().filter(|kind| wanted(kind)).count();
+    assert!(kinds.first().is_none_or(|kind| matches!(kind, Kind::Ready(_))), "Ready comes first");
+    assert!(count(|kind| matches!(kind, Kind::Ready(_))) <= 1);
+    assert!(count(|kind| matches!(kind, Kind::InitDone(_))) <= 1);
+    assert!(count(|kind| matches!(kind, Kind::Response(_))) <= invoked);
+    let exits = kinds.iter().position(|kind| matches!(kind, Kind::RuntimeExit(_)));
+    assert!(exits.is_none_or(|at| at + 1 == kinds.len()), "nothing comes after RuntimeExit");
+    let init_done = kinds.iter().position(|kind| matches!(kind, Kind::InitDone(_)));
+    let response = kinds.iter().position(|kind| matches!(kind, Kind::Response(_)));
+    assert!(response.is_none() || init_done < response, "no response before the init is over");
+}

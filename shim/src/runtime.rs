@@ -1,0 +1,176 @@
+//! The runtime process: how it is started, and how a pre-started one is told its function.
+//!
+//! A pre-started runtime holds one end of a socket pair (`HEARTH_INIT_FD`). When its own machinery is imported it writes
+//! a line there; then it waits for one JSON document and the end of the stream:
+//! `{"environment":{…},"handler":"…","taskRoot":"…"}`.
+//!
+//! Some variables have an effect only when a process starts ([`START_ONLY`]). If the function sets one of them, or a
+//! wrapper script, the pre-started process is of no use to it and a new one is started with the whole environment.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use hearth_guest_protocol::{GuestError, Init};
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use crate::config::{Config, User};
+use crate::output::Output;
+use crate::sys;
+
+/// Variables, by prefix, that the dynamic linker, libc or an interpreter read when they start and not again.
+const START_ONLY: [&str; 6] = ["LD_", "GLIBC_", "MALLOC_", "NODE_OPTIONS", "NODE_EXTRA_CA_CERTS", "PYTHON"];
+/// Starts with one of them and is read by our bootstrap whenever it is told.
+const NOT_START_ONLY: &str = "PYTHONPATH";
+/// A program that starts the runtime in its place, with the runtime's command line as its arguments
+/// (AWS Lambda developer guide, "Modifying the runtime environment", wrapper scripts).
+const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
+/// Where a custom runtime may lie besides the function's code: a layer.
+const LAYER_BOOTSTRAP: &str = "/opt/bootstrap";
+
+/// Starts runtime processes.
+#[derive(Debug)]
+pub(crate) struct Starter {
+    command: Vec<OsString>,
+    user: Option<User>,
+    environment: Vec<(OsString, OsString)>,
+    runtime_api: SocketAddr,
+}
+
+/// A runtime process that was started and not yet reaped.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    /// Its process id, also its process group and session.
+    pub(crate) pid: Pid,
+    /// Our end of its socket pair while it waits for its function.
+    told_through: Option<UnixStream>,
+}
+
+impl Starter {
+    /// For this configuration; the Runtime API listens at `runtime_api`.
+    pub(crate) fn new(config: Config, runtime_api: SocketAddr) -> Self {
+        let Config { command, user, environment, .. } = config;
+        Self { command, user, environment, runtime_api }
+    }
+
+    /// Starts the language runtime before any function is known. `None` for custom runtimes.
+    pub(crate) fn pre_start(&self, output: &Output) -> io::Result<Option<Runtime>> {
+        let Some((program, arguments)) = self.command.split_first() else { return Ok(None) };
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let theirs = OwnedFd::from(theirs);
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.env("HEARTH_INIT_FD", std::os::fd::AsRawFd::as_raw_fd(&theirs).to_string());
+        let pid = self.spawn(command, output, Some(&theirs))?;
+        Ok(Some(Runtime { pid, told_through: Some(UnixStream::from_std(ours)?) }))
+    }
+
+    /// Whether a pre-started process can serve this function.
+    pub(crate) fn pre_started_fits(&self, init: &Init) -> bool {
+        init.environment.iter().all(|variable| {
+            let (name, value) = (variable.name.as_str(), OsStr::new(&variable.value));
+            let start_only = name != NOT_START_ONLY && START_ONLY.iter().any(|prefix| name.starts_with(prefix));
+            let known = self.environment.iter().any(|(known, same)| known == name && same == value);
+            name != WRAPPER && (!start_only || known)
+        })
+    }
+
+    /// Starts the runtime for a known function.
+    pub(crate) fn start(&self, init: &Init, output: &Output) -> Result<Runtime, GuestError> {
+        let mut command = if self.command.is_empty() {
+            Command::new(custom_bootstrap(Path::new(&init.task_root))?)
+        } else {
+            self.managed_command(init)
+        };
+        command.env_clear().env("_HANDLER", &init.handler).env("LAMBDA_TASK_ROOT", &init.task_root);
+        command.envs(init.environment.iter().map(|variable| (&variable.name, &variable.value)));
+        command.current_dir(&init.task_root);
+        let program = command.get_program().to_owned();
+        let pid = self.spawn(command, output, None).map_err(|error| not_executable(&program, &error))?;
+        Ok(Runtime { pid, told_through: None })
+    }
+
+    /// What a pre-started runtime is told.
+    pub(crate) fn document(&self, init: Init) -> Vec<u8> {
+        let mut environment = serde_json::Map::new();
+        for variable in init.environment {
+            environment.insert(variable.name, variable.value.into());
+        }
+        environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), self.runtime_api.to_string().into());
+        let document = serde_json::json!({
+            "environment": environment, "handler": init.handler, "taskRoot": init.task_root,
+        });
+        document.to_string().into_bytes()
+    }
+
+    fn managed_command(&self, init: &Init) -> Command {
+        let wrapper = init.environment.iter().find(|variable| variable.name == WRAPPER && !variable.value.is_empty());
+        let mut line = wrapper.map(|variable| OsString::from(&variable.value)).into_iter().chain(self.command.clone());
+        let mut command = Command::new(line.next().unwrap_or_default());
+        command.args(line);
+        command
+    }
+
+    fn spawn(&self, mut command: Command, output: &Output, kept: Option<&OwnedFd>) -> io::Result<Pid> {
+        command.env("AWS_LAMBDA_RUNTIME_API", self.runtime_api.to_string());
+        command.stdin(Stdio::null()).stdout(output.writer()?).stderr(output.writer()?);
+        let child = sys::spawn_confined(command, self.user, kept)?;
+        Ok(Pid::from_child(&child))
+    }
+}
+
+impl Runtime {
+    /// Waits until the pre-started process says that it is warm. Pending for ever for any other. Safe to cancel.
+    pub(crate) async fn warm(&mut self) {
+        if let Some(stream) = &mut self.told_through {
+            let mut said = [0; 64];
+            if matches!(stream.read(&mut said).await, Ok(1..)) {
+                return;
+            }
+        }
+        // It closed its end without a word: its exit is what will be heard of it.
+        std::future::pending().await
+    }
+
+    /// Tells the pre-started process its function. Whether it could be told.
+    pub(crate) async fn tell(&mut self, document: &[u8]) -> bool {
+        let Some(mut stream) = self.told_through.take() else { return false };
+        stream.write_all(document).await.is_ok() && stream.shutdown().await.is_ok()
+    }
+
+    /// Asks it, and all it started in its process group, to end.
+    pub(crate) fn terminate(&self) {
+        let _ = rustix::process::kill_process_group(self.pid, Signal::TERM);
+    }
+
+    /// Ends it, and all it started in its process group.
+    pub(crate) fn kill(&self) {
+        let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
+    }
+}
+
+fn custom_bootstrap(task_root: &Path) -> Result<OsString, GuestError> {
+    let own = task_root.join("bootstrap");
+    let found = [own.as_path(), Path::new(LAYER_BOOTSTRAP)].into_iter().find(|path| path.is_file());
+    found.map(|path| path.as_os_str().to_owned()).ok_or_else(|| {
+        let tried = format!("[{} {LAYER_BOOTSTRAP}]", own.display());
+        invalid_entrypoint(&format!("Couldn't find valid bootstrap(s): {tried}"))
+    })
+}
+
+fn not_executable(program: &OsStr, error: &io::Error) -> GuestError {
+    let text = error.to_string().to_lowercase();
+    let reason = text.split(" (os error").next().unwrap_or_default();
+    invalid_entrypoint(&format!("fork/exec {}: {reason}", program.display()))
+}
+
+fn invalid_entrypoint(message: &str) -> GuestError {
+    crate::guest_error("Runtime.InvalidEntrypoint", &format!("Error: {message}"))
+}

@@ -1,0 +1,258 @@
+//! AWS's Runtime API on loopback: HTTP in, [`Request`]s to the supervisor out.
+//!
+//! Source: AWS Lambda developer guide, "Using the Lambda runtime API"; status codes and error documents are those of AWS's
+//! own emulator. Invariants: connections, heads and bodies are bounded; a body is only read once its invocation is
+//! known to be the running one; nothing here decides anything.
+
+mod answers;
+mod body;
+mod routes;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hearth_guest_protocol::response::Outcome;
+use hearth_guest_protocol::{GuestError, Invoke};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::lifecycle::{AnswerKind, Poll, Refusal};
+use body::Body;
+use routes::Route;
+
+/// Connections at a time. More wait in the kernel's queue; a runtime needs one.
+const MAX_CONNECTIONS: u32 = 64;
+/// Largest head of a request. AWS's Python client sends up to 1 MB of tracing data in one header.
+const HEAD_MAX_BYTES: usize = 1024 * 1024 + 64 * 1024;
+/// Longest error type that is passed on.
+const ERROR_TYPE_MAX_BYTES: usize = 256;
+const ERROR_TYPE_HEADER: &str = "lambda-runtime-function-error-type";
+/// What an error is called whose type is missing or unusable.
+const UNKNOWN_ERROR_TYPE: &str = "Runtime.Unknown";
+
+/// What the runtime asks of the supervisor.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// The next invocation.
+    Next(Waiting),
+    /// To send an answer.
+    Answer {
+        /// To which invocation.
+        request_id: String,
+        /// Answer or error.
+        kind: AnswerKind,
+        /// Whether it may.
+        permit: oneshot::Sender<Result<(), Refusal>>,
+        /// The answer, when it is whole; closed if the connection breaks before.
+        answer: oneshot::Receiver<Answer>,
+    },
+    /// To report that its init failed.
+    InitError {
+        /// What it says.
+        error: GuestError,
+        /// Whether that was taken.
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// What came.
+    pub(crate) outcome: Outcome,
+    /// To be told when the worker has it.
+    pub(crate) taken: oneshot::Sender<()>,
+}
+
+/// A request for the next invocation.
+#[derive(Debug)]
+pub(crate) struct Waiting(oneshot::Sender<Result<Arc<Invoke>, Refusal>>);
+
+impl Waiting {
+    /// Answers it.
+    pub(crate) fn answer(self, invocation: Result<Arc<Invoke>, Refusal>) {
+        // Whoever hung up in this moment asks again and gets the same invocation.
+        let _ = self.0.send(invocation);
+    }
+}
+
+impl Poll for Waiting {
+    fn is_waiting(&self) -> bool {
+        !self.0.is_closed()
+    }
+}
+
+/// The listening server.
+#[derive(Debug)]
+pub(crate) struct RuntimeApi {
+    address: SocketAddr,
+    connections: Connections,
+    requests: mpsc::Receiver<Request>,
+}
+
+/// How many connections are open.
+#[derive(Debug, Clone)]
+pub(crate) struct Connections {
+    free: Arc<Semaphore>,
+}
+
+impl Connections {
+    /// Waits until every connection is closed.
+    pub(crate) async fn all_closed(&self) {
+        let _ = self.free.acquire_many(MAX_CONNECTIONS).await;
+    }
+}
+
+impl RuntimeApi {
+    /// Listens. Within a tokio runtime only.
+    pub(crate) async fn listen(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let connections = Connections { free: Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)) };
+        let (sender, requests) = mpsc::channel(MAX_CONNECTIONS as usize);
+        tokio::spawn(accept(listener, Arc::clone(&connections.free), sender));
+        Ok(Self { address, connections, requests })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next request. Safe to cancel.
+    pub(crate) async fn request(&mut self) -> Request {
+        match self.requests.recv().await {
+            Some(request) => request,
+            // The accepting task holds a sender as long as the program runs.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// A request that is here already.
+    pub(crate) fn request_now(&mut self) -> Option<Request> {
+        self.requests.try_recv().ok()
+    }
+
+    /// Its connections, to watch them while requests are awaited.
+    pub(crate) fn connections(&self) -> Connections {
+        self.connections.clone()
+    }
+}
+
+async fn accept(listener: TcpListener, free: Arc<Semaphore>, requests: mpsc::Sender<Request>) {
+    while let Ok(permit) = Arc::clone(&free).acquire_owned().await {
+        // Running out of descriptors passes; every other error is one connection's.
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let requests = requests.clone();
+        tokio::spawn(async move {
+            serve(stream, requests).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn serve(stream: TcpStream, requests: mpsc::Sender<Request>) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let requests = requests.clone();
+        async move { Ok::<_, Infallible>(handle(request, requests).await) }
+    });
+    let mut http = http1::Builder::new();
+    // Some clients look for headers as AWS spells them.
+    http.title_case_headers(true).max_buf_size(HEAD_MAX_BYTES);
+    // A broken or malformed connection is the runtime's own affair; it may open another.
+    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn handle(request: hyper::Request<Incoming>, requests: mpsc::Sender<Request>) -> Response<Full<Bytes>> {
+    match Route::of(request.method(), request.uri().path()) {
+        Route::Ping => answers::pong(),
+        Route::Next => next(&requests).await,
+        Route::Answer { request_id, kind } => answer(request_id, kind, request, &requests).await,
+        Route::InitError => init_error(request, &requests).await,
+        Route::WrongMethod => answers::method_not_allowed(),
+        Route::Unknown => answers::not_found(),
+    }
+}
+
+async fn next(requests: &mpsc::Sender<Request>) -> Response<Full<Bytes>> {
+    let (waiting, invocation) = oneshot::channel();
+    if requests.send(Request::Next(Waiting(waiting))).await.is_err() {
+        return answers::gone();
+    }
+    match invocation.await {
+        Ok(Ok(invocation)) => answers::invocation(&invocation),
+        Ok(Err(refusal)) => answers::refused(&refusal),
+        Err(_) => answers::gone(),
+    }
+}
+
+async fn answer(
+    request_id: String,
+    kind: AnswerKind,
+    request: hyper::Request<Incoming>,
+    requests: &mpsc::Sender<Request>,
+) -> Response<Full<Bytes>> {
+    let (permit, permitted) = oneshot::channel();
+    let (sender, answer) = oneshot::channel();
+    if requests.send(Request::Answer { request_id, kind, permit, answer }).await.is_err() {
+        return answers::gone();
+    }
+    match permitted.await {
+        Ok(Ok(())) => {}
+        Ok(Err(refusal)) => return answers::refused(&refusal),
+        Err(_) => return answers::gone(),
+    }
+    let error_type = error_type(request.headers());
+    // From here on a return without an answer tells the supervisor that the connection broke.
+    let Ok(body) = body::read(request.into_body()).await else { return answers::truncated() };
+    let (outcome, reply) = match (body, kind) {
+        (Body::TooLarge(bytes), _) => (Outcome::TooLarge(bytes), answers::too_large()),
+        (Body::Whole(payload), AnswerKind::Response) => (Outcome::Payload(payload), answers::accepted()),
+        (Body::Whole(document), AnswerKind::Error) => {
+            (Outcome::Error(GuestError { error_type, document }), answers::accepted())
+        }
+    };
+    let (taken, is_taken) = oneshot::channel();
+    match sender.send(Answer { outcome, taken }) {
+        Ok(()) if is_taken.await.is_ok() => reply,
+        _ => answers::gone(),
+    }
+}
+
+async fn init_error(request: hyper::Request<Incoming>, requests: &mpsc::Sender<Request>) -> Response<Full<Bytes>> {
+    let error_type = error_type(request.headers());
+    let document = match body::read(request.into_body()).await {
+        Ok(Body::Whole(document)) => document,
+        Ok(Body::TooLarge(_)) => return answers::too_large(),
+        Err(_) => return answers::truncated(),
+    };
+    let (reply, replied) = oneshot::channel();
+    let error = GuestError { error_type, document };
+    if requests.send(Request::InitError { error, reply }).await.is_err() {
+        return answers::gone();
+    }
+    match replied.await {
+        Ok(Ok(())) => answers::accepted(),
+        Ok(Err(refusal)) => answers::refused(&refusal),
+        Err(_) => answers::gone(),
+    }
+}
+
+fn error_type(headers: &HeaderMap) -> String {
+    let given = headers.get(ERROR_TYPE_HEADER).and_then(|value| value.to_str().ok());
+    let usable = given.filter(|text| !text.is_empty() && text.len() <= ERROR_TYPE_MAX_BYTES);
+    usable.unwrap_or(UNKNOWN_ERROR_TYPE).to_owned()
+}

@@ -1,0 +1,70 @@
+//! Which operation a request line names.
+
+use hyper::Method;
+
+use crate::lifecycle::AnswerKind;
+
+const VERSION: &str = "/2018-06-01/";
+
+/// An operation of the Runtime API.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `GET …/ping`
+    Ping,
+    /// `GET …/runtime/invocation/next`
+    Next,
+    /// `POST …/runtime/invocation/{id}/response` and `…/error`
+    Answer {
+        /// The id in the path, as it stands there.
+        request_id: String,
+        /// Which of the two.
+        kind: AnswerKind,
+    },
+    /// `POST …/runtime/init/error`
+    InitError,
+    /// The path is an operation, with another method.
+    WrongMethod,
+    /// There is no such path.
+    Unknown,
+}
+
+impl Route {
+    /// The operation that `method` and `path` name.
+    pub(super) fn of(method: &Method, path: &str) -> Self {
+        let Some(rest) = path.strip_prefix(VERSION) else { return Self::Unknown };
+        let (expected, route) = match rest.split('/').collect::<Vec<_>>()[..] {
+            ["ping"] => (Method::GET, Self::Ping),
+            ["runtime", "invocation", "next"] => (Method::GET, Self::Next),
+            ["runtime", "invocation", id, "response"] => (Method::POST, Self::answer(id, AnswerKind::Response)),
+            ["runtime", "invocation", id, "error"] => (Method::POST, Self::answer(id, AnswerKind::Error)),
+            ["runtime", "init", "error"] => (Method::POST, Self::InitError),
+            _ => return Self::Unknown,
+        };
+        if *method == expected { route } else { Self::WrongMethod }
+    }
+
+    fn answer(id: &str, kind: AnswerKind) -> Self {
+        Self::Answer { request_id: id.to_owned(), kind }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_methods_are_aws_s() {
+        let get = |path| Route::of(&Method::GET, path);
+        let post = |path| Route::of(&Method::POST, path);
+        assert_eq!(get("/2018-06-01/ping"), Route::Ping);
+        assert_eq!(get("/2018-06-01/runtime/invocation/next"), Route::Next);
+        assert_eq!(post("/2018-06-01/runtime/invocation/next"), Route::WrongMethod);
+        assert_eq!(post("/2018-06-01/runtime/invocation/i/error"), Route::answer("i", AnswerKind::Error));
+        assert_eq!(post("/2018-06-01/runtime/invocation//response"), Route::answer("", AnswerKind::Response));
+        assert_eq!(get("/2018-06-01/runtime/invocation/i/response"), Route::WrongMethod);
+        assert_eq!(post("/2018-06-01/runtime/init/error"), Route::InitError);
+        for path in ["/", "/2018-06-01", "/2018-06-01/runtime/invocation/i/response/x", "/2020-01-01/ping", ""] {
+            assert_eq!(get(path), Route::Unknown, "{path}");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! The one task that owns the sandbox: hears everything, asks the life cycle, does what it says.
+//!
+//! Invariants: actions are done in the order in which they were decided; nothing else is heard meanwhile; whatever way
+//! [`run`] ends, no process of the sandbox is left.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
+
+use hearth_domain::Moment;
+use hearth_guest_protocol::{GuestMessage, Init, Log, host_message};
+use tokio::net::UnixStream;
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::channel::{self, ChannelError};
+use crate::config::Config;
+use crate::lifecycle::{Action, Exit, Lifecycle, OutOfTurn, Phase};
+use crate::log_meter::LogMeter;
+use crate::output::Output;
+use crate::processes;
+use crate::runtime::{Runtime, Starter};
+use crate::runtime_api::{Answer, Connections, Request, RuntimeApi, Waiting};
+
+/// Time that what a dead runtime has sent gets to be read, where a process it left behind keeps its connection open.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+/// Time between the two signals when the shim itself is asked to end.
+const TERM_GRACE: Duration = Duration::from_millis(500);
+
+/// The shim can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A step of the start failed.
+    #[error("{step}: {source}")]
+    Start {
+        /// Which step.
+        step: &'static str,
+        /// The operating system's word.
+        source: io::Error,
+    },
+    /// The channel is of no more use.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// The worker broke the protocol.
+    #[error(transparent)]
+    OutOfTurn(#[from] OutOfTurn),
+    /// The pipe of the runtime's output failed.
+    #[error("the runtime's output: {0}")]
+    Output(#[source] io::Error),
+}
+
+/// Runs the sandbox until the worker ends it or closes the channel.
+pub fn run(config: Config, channel: OwnedFd) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| RunError::Start { step: "event loop", source })?;
+    runtime.block_on(async {
+        let mut supervisor = Supervisor::start(config, channel).await?;
+        let ended = supervisor.serve().await;
+        processes::end_everybody(&mut supervisor.deaths).await;
+        ended
+    })
+}
+
+struct Supervisor {
+    lifecycle: Lifecycle<Waiting>,
+    actions: Vec<Action<Waiting>>,
+    started: std::time::Instant,
+    worker: mpsc::Receiver<Result<host_message::Kind, ChannelError>>,
+    to_worker: channel::Sender,
+    api: RuntimeApi,
+    connections: Connections,
+    starter: Starter,
+    runtime: Option<Runtime>,
+    output: Output,
+    meter: LogMeter,
+    /// The answer that the runtime is sending.
+    answer: Option<oneshot::Receiver<Answer>>,
+    /// How the runtime ended, and until when its last words are waited for.
+    exit: Option<(Exit, Instant)>,
+    /// When everything is killed, once the end was asked for.
+    end_by: Option<Instant>,
+    deaths: SignalStream,
+    terminations: SignalStream,
+}
+
+/// What woke the supervisor.
+enum Wake {
+    Worker(Option<Result<host_message::Kind, ChannelError>>),
+    Request(Request),
+    Answer(Option<Answer>),
+    Output(Option<Log>),
+    Warm,
+    Deaths,
+    LastWordsSaid,
+    Terminate,
+    EndBy,
+}
+
+impl Supervisor {
+    async fn start(config: Config, channel: OwnedFd) -> Result<Self, RunError> {
+        let started = std::time::Instant::now();
+        let failed = |step| move |source| RunError::Start { step, source };
+        processes::take_charge().map_err(failed("process settings"))?;
+        let deaths = signal(SignalKind::child()).map_err(failed("SIGCHLD"))?;
+        let terminations = signal(SignalKind::terminate()).map_err(failed("SIGTERM"))?;
+        let channel = StdUnixStream::from(channel);
+        channel.set_nonblocking(true).map_err(failed("channel"))?;
+        let (from_worker, to_worker) = channel::split(UnixStream::from_std(channel).map_err(failed("channel"))?);
+        let api = RuntimeApi::listen(config.runtime_api).await.map_err(failed("listening for the Runtime API"))?;
+        let output = Output::new().map_err(failed("pipe"))?;
+        let starter = Starter::new(config, api.address());
+        let runtime = starter.pre_start(&output).map_err(failed("starting the language runtime"))?;
+        let mut actions = Vec::new();
+        let lifecycle = Lifecycle::new(runtime.is_some(), &mut actions);
+        let (worker_sender, worker) = mpsc::channel(1);
+        tokio::spawn(hear_worker(from_worker, worker_sender));
+        Ok(Self {
+            lifecycle,
+            actions,
+            started,
+            worker,
+            to_worker,
+            connections: api.connections(),
+            api,
+            starter,
+            runtime,
+            output,
+            meter: LogMeter::new(),
+            answer: None,
+            exit: None,
+            end_by: None,
+            deaths,
+            terminations,
+        })
+    }
+
+    async fn serve(&mut self) -> Result<(), RunError> {
+        loop {
+            self.act().await?;
+            match self.wake().await? {
+                Wake::Worker(None) | Wake::EndBy => return Ok(()),
+                Wake::Worker(Some(message)) => self.on_message(message?)?,
+                Wake::Request(request) => self.on_request(request),
+                Wake::Answer(answer) => self.on_answer(answer).await?,
+                Wake::Output(log) => self.send_log(log).await?,
+                Wake::Warm => self.lifecycle.on_warm(&mut self.actions),
+                Wake::Deaths => self.on_deaths(),
+                Wake::LastWordsSaid => self.on_last_words().await?,
+                Wake::Terminate => self.end_within(TERM_GRACE),
+            }
+            if self.end_by.is_some() && self.runtime.is_none() {
+                return self.turn_log(String::new()).await;
+            }
+        }
+    }
+
+    async fn wake(&mut self) -> Result<Wake, RunError> {
+        let warming = self.lifecycle.phase() == Phase::Booting;
+        let wake = tokio::select! {
+            message = self.worker.recv() => Wake::Worker(message),
+            request = self.api.request() => Wake::Request(request),
+            answer = received(&mut self.answer) => Wake::Answer(answer),
+            data = self.output.read() => Wake::Output(self.meter.take(data.map_err(RunError::Output)?)),
+            () = warm(&mut self.runtime), if warming => Wake::Warm,
+            _ = self.deaths.recv() => Wake::Deaths,
+            () = last_words(&self.connections, self.exit) => Wake::LastWordsSaid,
+            _ = self.terminations.recv() => Wake::Terminate,
+            () = until(self.end_by) => Wake::EndBy,
+        };
+        Ok(wake)
+    }
+
+    fn on_message(&mut self, message: host_message::Kind) -> Result<(), RunError> {
+        // What the worker sent before it heard of the end has lost its addressee.
+        let over = self.lifecycle.phase() == Phase::Over;
+        match message {
+            host_message::Kind::Shutdown(shutdown) => {
+                self.end_within(Duration::from_millis(u64::from(shutdown.grace_ms)));
+            }
+            _ if over => {}
+            host_message::Kind::Init(init) => self.lifecycle.on_init(self.now(), init, &mut self.actions)?,
+            host_message::Kind::Invoke(invoke) => self.lifecycle.on_invoke(invoke, &mut self.actions)?,
+        }
+        Ok(())
+    }
+
+    fn on_request(&mut self, request: Request) {
+        let now = self.now();
+        match request {
+            Request::Next(waiting) => {
+                if let Err((waiting, refusal)) = self.lifecycle.on_next(now, waiting, &mut self.actions) {
+                    waiting.answer(Err(refusal));
+                }
+            }
+            Request::Answer { request_id, kind, permit, answer } => {
+                let permitted = self.lifecycle.on_answer_begins(&request_id, kind);
+                if permitted.is_ok() {
+                    self.answer = Some(answer);
+                }
+                let _ = permit.send(permitted);
+            }
+            Request::InitError { error, reply } => {
+                let _ = reply.send(self.lifecycle.on_init_error(now, error, &mut self.actions));
+            }
+        }
+    }
+
+    async fn on_answer(&mut self, answer: Option<Answer>) -> Result<(), RunError> {
+        self.answer = None;
+        let Some(Answer { outcome, taken }) = answer else {
+            self.lifecycle.on_answer_aborted();
+            return Ok(());
+        };
+        self.lifecycle.on_answer(outcome, &mut self.actions);
+        self.act().await?;
+        let _ = taken.send(());
+        Ok(())
+    }
+
+    fn on_deaths(&mut self) {
+        while let Some((pid, exit)) = processes::reap() {
+            if self.runtime.as_ref().is_some_and(|runtime| runtime.pid == pid) {
+                self.runtime = None;
+                self.exit = Some((exit, Instant::now() + LAST_WORDS));
+            }
+        }
+    }
+
+    /// The runtime is dead and its connections are read to their end: what they brought counts before its exit.
+    async fn on_last_words(&mut self) -> Result<(), RunError> {
+        while let Some(request) = self.api.request_now() {
+            self.on_request(request);
+        }
+        if let Some(Ok(answer)) = self.answer.as_mut().map(oneshot::Receiver::try_recv) {
+            self.on_answer(Some(answer)).await?;
+        }
+        if let Some((exit, _)) = self.exit.take() {
+            self.lifecycle.on_exit(self.now(), exit, &mut self.actions);
+            processes::kill_everybody();
+        }
+        Ok(())
+    }
+
+    fn end_within(&mut self, grace: Duration) {
+        if let Some(runtime) = &self.runtime {
+            runtime.terminate();
+        }
+        let end_by = Instant::now() + grace;
+        self.end_by = Some(self.end_by.map_or(end_by, |earlier| earlier.min(end_by)));
+    }
+
+    async fn act(&mut self) -> Result<(), RunError> {
+        while !self.actions.is_empty() {
+            for action in std::mem::take(&mut self.actions) {
+                match action {
+                    Action::Send(message) => self.to_worker.send(&message).await?,
+                    Action::TurnLog { to } => self.turn_log(to).await?,
+                    Action::Bind(init) => self.bind(init).await,
+                    Action::Deliver { poll, invocation } => poll.answer(Ok(invocation)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn turn_log(&mut self, to: String) -> Result<(), RunError> {
+        let mut left = self.output.pending().map_err(RunError::Output)?;
+        while left > 0 {
+            let data = self.output.read_now(left).map_err(RunError::Output)?;
+            if data.is_empty() {
+                break;
+            }
+            left -= data.len();
+            let log = self.meter.take(data);
+            self.send_log(log).await?;
+        }
+        let note = self.meter.turn(to);
+        self.send_log(note).await
+    }
+
+    async fn send_log(&mut self, log: Option<Log>) -> Result<(), RunError> {
+        match log {
+            Some(log) => Ok(self.to_worker.send(&GuestMessage::from(log)).await?),
+            None => Ok(()),
+        }
+    }
+
+    async fn bind(&mut self, init: Init) {
+        if let Some(mut runtime) = self.runtime.take() {
+            if self.starter.pre_started_fits(&init) {
+                // If it can't be told it has ended, and its exit is the outcome of the init.
+                runtime.tell(&self.starter.document(init)).await;
+                self.runtime = Some(runtime);
+                return;
+            }
+            runtime.kill();
+        }
+        match self.starter.start(&init, &self.output) {
+            Ok(runtime) => self.runtime = Some(runtime),
+            Err(error) => {
+                // Refused only if it was over before: then that was told.
+                let _ = self.lifecycle.on_init_error(self.now(), error, &mut self.actions);
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment::from_nanos(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Reads the channel in a task of its own, one message ahead, so that the worker can always finish writing one even
+/// while this side waits for it to read.
+async fn hear_worker(
+    mut receiver: channel::Receiver,
+    messages: mpsc::Sender<Result<host_message::Kind, ChannelError>>,
+) {
+    while let Some(message) = receiver.receive().await.transpose() {
+        let failed = message.is_err();
+        if messages.send(message).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+async fn received(answer: &mut Option<oneshot::Receiver<Answer>>) -> Option<Answer> {
+    match answer {
+        Some(answer) => answer.await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+async fn warm(runtime: &mut Option<Runtime>) {
+    match runtime {
+        Some(runtime) => runtime.warm().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn last_words(connections: &Connections, exit: Option<(Exit, Instant)>) {
+    match exit {
+        Some((_, until)) => drop(tokio::time::timeout_at(until, connections.all_closed()).await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(end_by: Option<Instant>) {
+    match end_by {
+        Some(end_by) => tokio::time::sleep_until(end_by).await,
+        None => std::future::pending().await,
+    }
+}

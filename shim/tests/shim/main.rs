@@ -1,0 +1,4 @@
+//! The shim as a process, driven over its channel as a worker drives it, with real runtimes inside.
+
+mod languages;
+mod sandbox;
