@@ -88,7 +88,7 @@ impl Router {
             let claim = ClaimState { function: index, sent_at: now, outstanding: count, granted, deadline, armed };
             self.claims.insert(number, claim);
             self.stats.slots_claimed += u64::from(count);
-            outbox.claim(Claim { number, function: spec.clone(), count });
+            outbox.claim(Claim { number, function: spec.clone(), count, give_up_at: deadline });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hearth_domain::{FencingToken, FunctionSpec, SlotId};
+use hearth_domain::{FencingToken, FunctionSpec, Moment, SlotId};
 use hearth_protocol::worker_manager::{Reservation, ReserveError};
 
 use crate::leases::Renewal;
@@ -48,4 +48,6 @@ pub struct Claim {
     pub function: Arc<FunctionSpec>,
     /// How many, from 1.
     pub count: u32,
+    /// When the router gives up what is outstanding of it; a slot that comes later is given back.
+    pub give_up_at: Moment,
 }
