@@ -1,1 +1,4 @@
-//! (to come)
+//! The HTTP edge.
+#![forbid(unsafe_code)]
+pub mod calendar;
+pub mod sigv4;
