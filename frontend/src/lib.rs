@@ -1,4 +1,26 @@
-//! The HTTP edge.
+//! The HTTP edge: who is calling, which function, may it run; asynchronous invocations.
+//!
+//! The AWS Lambda REST API on the wire, so that `aws lambda`, boto3 and the SDKs work with nothing but another
+//! endpoint. One call: `server` (connections) → `api` (route, signature, operation) → `validation` → catalog →
+//! `invocation` (slot, worker, answer). `errors` is the only place where an error becomes a reply.
+//!
+//! Absent on purpose: which slot runs a call (worker manager), where slots are (placement), and every byte of a
+//! sandbox but the answer's.
 #![forbid(unsafe_code)]
+
+mod activation;
+mod api;
 pub mod calendar;
+mod config;
+pub mod errors;
+mod frontend;
+pub mod invocation;
+mod metrics;
+mod server;
 pub mod sigv4;
+pub mod validation;
+
+pub use api::Operation;
+pub use api::routes::{ROUTES, Route};
+pub use config::Config;
+pub use frontend::{Deps, Frontend, StartError};

@@ -15,9 +15,10 @@ mod sign;
 mod signing_key;
 mod verify;
 
+pub(crate) use canonical::decoded;
 pub use canonical::{PayloadHash, canonical_request};
-pub use claim::{Claim, Form};
-pub use sign::{Credentials, presign, sign};
+pub use claim::{Claim, Form, Scope};
+pub use sign::{Credentials, SignError, presign, sign};
 pub use signing_key::SigningKey;
 pub use verify::{AuthError, Verifier};
 

@@ -85,7 +85,7 @@ pub(super) fn push_encoded(text: &mut String, bytes: &[u8]) {
 }
 
 /// Undoes percent-encoding; a `%` that starts no escape stays as it is.
-pub(super) fn decoded(text: &str) -> Cow<'_, [u8]> {
+pub(crate) fn decoded(text: &str) -> Cow<'_, [u8]> {
     let bytes = text.as_bytes();
     if !bytes.contains(&b'%') {
         return Cow::Borrowed(bytes);

@@ -1,0 +1,157 @@
+//! What happens between a change's acknowledgement and its effect: `Pending` → `Active`, `InProgress` → `Successful`.
+//!
+//! A new function waits here until a worker offers its runtime; a changed one until the slots of its old revision are
+//! told to end. Both are durable: what a crash leaves pending is taken up again at the next start.
+//!
+//! Invariant: a transition is written only if the revision is still the one it is about, so a function that was
+//! changed or deleted meanwhile is left alone. Transitions do not change the revision: warm slots stay good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_daemon::{OnFailure, Tasks};
+use hearth_domain::{AccountId, FunctionName, RevisionId};
+use hearth_protocol::WorkerManager;
+use hearth_protocol::worker_manager::RetireRequest;
+use hearth_store::catalog::{Catalog, CatalogError, FunctionState, UpdateStatus};
+use hearth_store::{FunctionRecord, StoreFailure};
+use tracing::warn;
+
+use crate::api::runtimes::{Offer, not_offered, offer};
+
+/// Pause before the fleet is asked again; it doubles.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// Longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Tries to tell the worker manager that a revision is over. Slots of an old revision are never chosen again, so one
+/// that was not told only keeps their memory until they age out.
+const RETIRE_TRIES_MAX: u32 = 5;
+/// Records read at a time.
+const CHUNK: usize = 256;
+
+/// Carries changes into effect, each in a task of its own.
+#[derive(Clone)]
+pub(crate) struct Activator {
+    catalog: Arc<dyn Catalog>,
+    manager: Arc<dyn WorkerManager>,
+    tasks: Tasks,
+}
+
+impl Activator {
+    pub(crate) fn new(catalog: Arc<dyn Catalog>, manager: Arc<dyn WorkerManager>, tasks: Tasks) -> Self {
+        Self { catalog, manager, tasks }
+    }
+
+    /// Brings everything of a function that is pending or in progress into effect.
+    pub(crate) fn activate(&self, account: AccountId, name: FunctionName) {
+        let this = self.clone();
+        let stop = self.tasks.stop_token();
+        self.tasks.spawn("activation", OnFailure::Log, async move {
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                outcome = this.activate_all(&account, &name) => outcome,
+            }
+        });
+    }
+
+    /// Takes up what an earlier process left.
+    pub(crate) async fn resume(&self) -> Result<(), StoreFailure> {
+        let mut accounts: Vec<AccountId> =
+            self.catalog.access_keys().await?.iter().map(|key| key.account.clone()).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        for account in accounts {
+            let mut after = None;
+            loop {
+                let page = self.catalog.list(&account, true, after, CHUNK).await?;
+                for record in page.iter().filter(|record| unfinished(record)) {
+                    self.activate(account.clone(), record.function.name.clone());
+                }
+                match page.last() {
+                    Some(last) if page.len() == CHUNK => {
+                        after = Some((last.function.name.clone(), last.function.version));
+                    }
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the slots of what was deleted.
+    pub(crate) fn retire(&self, request: RetireRequest) {
+        let this = self.clone();
+        self.tasks.spawn("retire", OnFailure::Log, async move {
+            this.tell_retired(request).await;
+            Ok::<(), StoreFailure>(())
+        });
+    }
+
+    async fn activate_all(&self, account: &AccountId, name: &FunctionName) -> Result<(), CatalogError> {
+        let mut after = None;
+        loop {
+            let page = self.catalog.list_versions(account, name, after, CHUNK).await?;
+            for record in page.iter().filter(|record| unfinished(record)) {
+                self.finish(record).await?;
+            }
+            match page.last() {
+                Some(last) if page.len() == CHUNK => after = Some(last.function.version),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn finish(&self, record: &FunctionRecord) -> Result<(), CatalogError> {
+        let mut finished = record.clone();
+        if record.state == FunctionState::Pending {
+            finished.state = self.wait_for_runtime(record).await;
+        }
+        if record.last_update == UpdateStatus::InProgress {
+            self.retire_others(record).await;
+            finished.last_update = UpdateStatus::Successful;
+        }
+        match self.catalog.replace(finished, &record.function.revision).await {
+            // Changed or deleted meanwhile: whoever did it has started an activation of its own.
+            Ok(()) | Err(CatalogError::NotFound { .. } | CatalogError::RevisionMismatch { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn wait_for_runtime(&self, record: &FunctionRecord) -> FunctionState {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match offer(&*self.manager, record.runtime).await {
+                Offer::Offered => return FunctionState::Active,
+                Offer::NotOffered(offered) => {
+                    return FunctionState::Failed { reason: not_offered(record.runtime, &offered) };
+                }
+                Offer::Unknown => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn retire_others(&self, record: &FunctionRecord) {
+        let function = &record.function;
+        let keep: Option<RevisionId> = Some(function.revision.clone());
+        let (account, name, version) = (function.account.clone(), function.name.clone(), function.version);
+        self.tell_retired(RetireRequest { account, name, version: Some(version), keep }).await;
+    }
+
+    async fn tell_retired(&self, request: RetireRequest) {
+        let mut pause = PAUSE_MIN;
+        for _ in 0..RETIRE_TRIES_MAX {
+            match self.manager.retire(request.clone()).await {
+                Ok(()) => return,
+                Err(_) => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        warn!(name = %request.name, version = ?request.version, "the worker manager was not told of a retired revision");
+    }
+}
+
+fn unfinished(record: &FunctionRecord) -> bool {
+    record.state == FunctionState::Pending || record.last_update == UpdateStatus::InProgress
+}
+

@@ -1,0 +1,79 @@
+//! One authenticated request, as an operation reads it.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use hearth_domain::RequestId;
+use hearth_store::catalog::AccessKey;
+use http::request::Parts;
+use serde::Deserialize;
+
+use super::routes::Route;
+use crate::errors::{ApiError, Code};
+use crate::sigv4::decoded;
+use crate::validation::{Addressee, NameForm, Target, ValidationErrors};
+
+/// A request whose signature was verified.
+pub(super) struct Call<'a> {
+    pub(super) request_id: &'a RequestId,
+    pub(super) route: &'static Route,
+    pub(super) parts: Parts,
+    pub(super) key: &'a AccessKey,
+    pub(super) body: Bytes,
+}
+
+impl Call<'_> {
+    /// Whose functions it can mean.
+    pub(super) fn addressee<'c>(&'c self, region: &'c str) -> Addressee<'c> {
+        Addressee { account: &self.key.account, region }
+    }
+
+    /// The function in the path, with the `Qualifier` of the query.
+    pub(super) fn target(&self, region: &str, form: NameForm) -> Result<Target, ApiError> {
+        let name = self.route.parameter("FunctionName", self.parts.uri.path());
+        let qualifier = self.query("Qualifier");
+        Ok(Target::read(&name, form, qualifier.as_deref(), self.addressee(region))?)
+    }
+
+    /// A query parameter, percent-decoded; invalid UTF-8 replaced.
+    pub(super) fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        let query = self.parts.uri.query()?;
+        let value = query.split('&').find_map(|pair| {
+            let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (found == name).then_some(value)
+        })?;
+        Some(match decoded(value) {
+            Cow::Borrowed(_) => Cow::Borrowed(value),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        })
+    }
+
+    /// A number in the query within bounds; `default` if it is not there.
+    pub(super) fn query_number(&self, name: &str, member: &str, max: u32, default: u32) -> Result<u32, ApiError> {
+        let Some(text) = self.query(name) else { return Ok(default) };
+        let number: i64 = text.parse().map_err(|_| {
+            ApiError::new(Code::SerializationException, format!("{name} must be a whole number, not '{text}'"))
+        })?;
+        let mut errors = ValidationErrors::default();
+        errors.check_range(number, member, 1, max);
+        errors.finish()?;
+        Ok(u32::try_from(number).unwrap_or(max))
+    }
+
+    /// A header, if it is plain text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// The JSON document in the body; an absent body is an empty document.
+    pub(super) fn document<'c, T: Deserialize<'c>>(&'c self) -> Result<T, ApiError> {
+        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        serde_json::from_slice(body).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => ApiError::new(Code::SerializationException, error.to_string()),
+            _ => ApiError::new(
+                Code::InvalidRequestContentException,
+                format!("Could not parse request body into json: {error}"),
+            ),
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! Code that comes in with a request, and the links by which it goes out again.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hearth_daemon::Clock;
+use hearth_domain::BundleDigest;
+use hearth_domain::limits::BUNDLE_ZIP_MAX_BYTES;
+use hearth_store::FunctionRecord;
+use http::{Uri, header};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::Api;
+use super::call::Call;
+use super::configuration::function_arn;
+use crate::errors::{ApiError, Code};
+use crate::sigv4::{Credentials, presign};
+use crate::validation::NameForm;
+
+/// How long a link to a function's code is good, seconds (AWS: GetFunction, "a link valid for 10 minutes").
+const LINK_LIFE_S: u32 = 600;
+
+/// Where code comes from, as CreateFunction nests it and UpdateFunctionCode has it flat.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct CodeSource<'a> {
+    #[serde(borrow)]
+    zip_file: Option<Cow<'a, str>>,
+    s3_bucket: Option<String>,
+    s3_key: Option<String>,
+    image_uri: Option<String>,
+}
+
+/// A zip that was found good.
+pub(super) struct CheckedZip {
+    bytes: Bytes,
+}
+
+impl CheckedZip {
+    /// Its size, bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// The digest it would be stored under.
+    pub(super) fn digest(&self) -> BundleDigest {
+        BundleDigest(Sha256::digest(&self.bytes).into())
+    }
+}
+
+impl CodeSource<'_> {
+    /// Decodes and inspects the zip, off the threads that serve connections.
+    pub(super) async fn checked(self) -> Result<CheckedZip, ApiError> {
+        if self.s3_bucket.is_some() || self.s3_key.is_some() {
+            return Err(ApiError::invalid_parameter("Code in S3 is not supported by Hearth. Send it as ZipFile."));
+        }
+        if self.image_uri.is_some() {
+            return Err(ApiError::invalid_parameter("Container images are not supported by Hearth. Send a ZipFile."));
+        }
+        let text = self.zip_file.ok_or_else(|| ApiError::invalid_parameter("Please provide a source for function code."))?;
+        let text = text.into_owned();
+        tokio::task::spawn_blocking(move || check_zip(&text)).await.map_err(ApiError::internal)?
+    }
+}
+
+impl Api {
+    /// Stores a zip; on disk when this returns.
+    pub(super) async fn store_zip(&self, zip: CheckedZip) -> Result<BundleDigest, ApiError> {
+        Ok(self.deps.bundles.put(zip.bytes).await?)
+    }
+
+    /// A link to a version's code, good for ten minutes for whoever has it.
+    pub(super) fn code_link(&self, call: &Call<'_>, record: &FunctionRecord) -> Result<String, ApiError> {
+        let base = match &self.config.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", call.header(header::HOST.as_str()).unwrap_or("localhost")),
+        };
+        let (name, version) = (&record.function.name, record.function.version.to_string().replace('$', "%24"));
+        let uri: Uri = format!("{base}/hearth/v1/functions/{name}/code?Qualifier={version}")
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| ApiError::internal(error))?;
+        let credentials = Credentials {
+            key_id: call.key.id.clone(),
+            secret: call.key.secret.clone(),
+            region: self.config.region.clone(),
+        };
+        let now_s = i64::try_from(Clock::unix_ms() / 1_000).unwrap_or(i64::MAX);
+        presign(&credentials, now_s, LINK_LIFE_S, &uri).map_err(ApiError::internal)
+    }
+
+    /// `GET /hearth/v1/functions/{name}/code`: the zip itself.
+    pub(super) async fn hearth_code(&self, call: Call<'_>) -> Result<Response, ApiError> {
+        let target = call.target(&self.config.region, NameForm::Namespaced)?;
+        let record = self.record(&call, &target).await?;
+        let path = self.deps.bundles.fetch(record.bundle).await?;
+        let arn = function_arn(&record.region, &record.function.account, &record.function.name, None);
+        let path = path.ok_or_else(|| ApiError::internal(format!("the bundle of {arn} is not in the store")))?;
+        let zip = tokio::fs::read(&path).await.map_err(ApiError::internal)?;
+        let disposition = format!("attachment; filename=\"{}.zip\"", record.function.name);
+        Response::builder()
+            .header(header::CONTENT_TYPE, "application/zip")
+            .header(header::CONTENT_DISPOSITION, disposition)
+            .body(Body::from(zip))
+            .map_err(ApiError::internal)
+    }
+}
+
+fn check_zip(text: &str) -> Result<CheckedZip, ApiError> {
+    let zip = STANDARD.decode(text).map_err(|error| {
+        let text = format!("Could not parse request body into json: Failed to decode ZipFile as base64: {error}");
+        ApiError::new(Code::InvalidRequestContentException, text)
+    })?;
+    if zip.is_empty() {
+        return Err(ApiError::invalid_parameter("Uploaded file must be a non-empty zip"));
+    }
+    if zip.len() > BUNDLE_ZIP_MAX_BYTES {
+        let text = format!("Zipped size must be smaller than {BUNDLE_ZIP_MAX_BYTES} bytes");
+        return Err(ApiError::new(Code::RequestEntityTooLargeException, text));
+    }
+    inspect(&zip)?;
+    Ok(CheckedZip { bytes: zip.into() })
+}
+
+fn inspect(zip: &[u8]) -> Result<(), ApiError> {
+    if zip.starts_with(b"PK") {
+        return Ok(());
+    }
+    Err(ApiError::invalid_parameter("Could not unzip uploaded file. Please check your file, then try to upload again."))
+}

@@ -1,0 +1,174 @@
+//! CreateFunction.
+
+use std::collections::BTreeMap;
+
+use axum::response::Response;
+use hearth_daemon::Clock;
+use hearth_domain::runtime::RuntimeFamily;
+use hearth_domain::{BundleDigest, EphemeralStorage, FunctionRef, MemorySize, Runtime, Timeout, Version};
+use hearth_store::FunctionRecord;
+use hearth_store::catalog::{FunctionState, UpdateStatus};
+use serde::Deserialize;
+
+use super::call::Call;
+use super::changes::new_revision;
+use super::code::CodeSource;
+use super::configuration::{FunctionConfiguration, View};
+use super::runtimes::{Offer, not_offered, offer};
+use super::{Api, json};
+use crate::errors::{ApiError, Code};
+use crate::validation::{NameForm, Settings, Target, ValidationErrors};
+
+/// Memory of a function that names none (AWS: CreateFunction, `MemorySize`).
+const MEMORY_DEFAULT: MemorySize = default_of(MemorySize::new(128));
+/// Timeout of a function that names none (AWS: CreateFunction, `Timeout`).
+const TIMEOUT_DEFAULT: Timeout = default_of(Timeout::new(3));
+/// `/tmp` of a function that names none (AWS: CreateFunction, `EphemeralStorage`).
+const EPHEMERAL_STORAGE_DEFAULT: EphemeralStorage = default_of(EphemeralStorage::new(512));
+/// Most tags of a function (AWS Lambda developer guide, "Using tags": 50).
+const TAGS_MAX: usize = 50;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct CreateFunction<'a> {
+    function_name: Option<String>,
+    #[serde(borrow)]
+    code: Option<CodeSource<'a>>,
+    publish: Option<bool>,
+    package_type: Option<String>,
+    architectures: Option<Vec<String>>,
+    tags: Option<BTreeMap<String, String>>,
+}
+
+impl Api {
+    /// Creates `$LATEST`, and version 1 if asked to publish.
+    pub(super) async fn create_function(&self, call: Call<'_>) -> Result<Response, ApiError> {
+        let request: CreateFunction<'_> = call.document()?;
+        let settings: Settings = call.document()?;
+        let target = self.check_create(&call, &request, &settings)?;
+        let (account, name) = (&call.key.account, target.name);
+        let runtime = settings.parsed_runtime()?.ok_or_else(mandatory)?;
+        if settings.handler.is_none() && runtime.family() != RuntimeFamily::Provided {
+            return Err(mandatory());
+        }
+        let function =
+            FunctionRef { account: account.clone(), name: name.clone(), version: Version::Latest, revision: new_revision() };
+        let mut record = with_defaults(function, &self.config.region, runtime);
+        settings.apply(&mut record)?;
+        record.tags = request.tags.unwrap_or_default();
+        if let Offer::NotOffered(offered) = offer(&*self.deps.manager, record.runtime).await {
+            return Err(ApiError::invalid_parameter(not_offered(record.runtime, &offered)));
+        }
+        let _change = self.changes.lock(account, &name).await;
+        if self.deps.catalog.get(account, &name, Version::Latest).await?.is_some() {
+            let text = format!("Function already exist: {name}");
+            return Err(ApiError::new(Code::ResourceConflictException, text));
+        }
+        let zip = request.code.unwrap_or_default().checked().await?;
+        record.code_size = zip.size();
+        record.bundle = self.store_zip(zip).await?;
+        record.last_modified_unix_ms = Clock::unix_ms();
+        self.deps.catalog.create(record.clone()).await?;
+        let shown = if request.publish == Some(true) { self.publish_copy(&record, None).await? } else { record.into() };
+        self.activator.activate(account.clone(), name);
+        json(201, &FunctionConfiguration::of(&shown, request.publish == Some(true), View::Whole))
+    }
+
+    fn check_create(
+        &self,
+        call: &Call<'_>,
+        request: &CreateFunction<'_>,
+        settings: &Settings,
+    ) -> Result<Target, ApiError> {
+        let mut errors = ValidationErrors::default();
+        if request.function_name.is_none() {
+            errors.add_missing("functionName");
+        }
+        if settings.role.is_none() {
+            errors.add_missing("role");
+        }
+        if request.code.is_none() {
+            errors.add_missing("code");
+        }
+        settings.check(&mut errors);
+        if let Some(package_type) = &request.package_type {
+            errors.check_enum(package_type, "packageType", &["Zip", "Image"]);
+        }
+        check_architectures(request.architectures.as_deref(), &mut errors);
+        let to = call.addressee(&self.config.region);
+        let name = request.function_name.as_deref().unwrap_or("missing");
+        let target = match Target::read(name, NameForm::Plain, None, to) {
+            Err(crate::validation::TargetError::Invalid(more)) => {
+                errors.append(more);
+                None
+            }
+            target => Some(target?),
+        };
+        errors.finish()?;
+        if request.package_type.as_deref() == Some("Image") {
+            return Err(ApiError::invalid_parameter("Container images are not supported by Hearth. Send a ZipFile."));
+        }
+        refuse_arm(request.architectures.as_deref())?;
+        if request.tags.as_ref().is_some_and(|tags| tags.len() > TAGS_MAX) {
+            return Err(ApiError::invalid_parameter(format!("A function has at most {TAGS_MAX} tags.")));
+        }
+        target.filter(|target| target.qualifier.is_none()).ok_or_else(|| {
+            ApiError::invalid_parameter("A function is created without a version or alias in its name.")
+        })
+    }
+}
+
+/// Notes architectures the service model does not have.
+pub(super) fn check_architectures(architectures: Option<&[String]>, errors: &mut ValidationErrors) {
+    let Some(architectures) = architectures else { return };
+    let known = architectures.len() == 1 && ["x86_64", "arm64"].contains(&architectures[0].as_str());
+    if !known {
+        let constraint =
+            "Member must satisfy constraint: [Member must satisfy enum value set: [x86_64, arm64], Member must not be null]";
+        errors.add(format_args!("[{}]", architectures.join(", ")), "architectures", constraint);
+    }
+}
+
+/// Refuses arm64.
+pub(super) fn refuse_arm(architectures: Option<&[String]>) -> Result<(), ApiError> {
+    if architectures.is_some_and(|architectures| architectures.iter().any(|architecture| architecture == "arm64")) {
+        let text = "Architecture arm64 is not offered by the workers of this platform. Use x86_64.";
+        return Err(ApiError::invalid_parameter(text));
+    }
+    Ok(())
+}
+
+/// A new function's record, all settings at their defaults and no code yet.
+fn with_defaults(function: FunctionRef, region: &str, runtime: Runtime) -> FunctionRecord {
+    FunctionRecord {
+        function,
+        region: region.to_owned(),
+        runtime,
+        role: String::new(),
+        handler: String::new(),
+        description: String::new(),
+        memory: MEMORY_DEFAULT,
+        timeout: TIMEOUT_DEFAULT,
+        ephemeral_storage: EPHEMERAL_STORAGE_DEFAULT,
+        environment: None,
+        bundle: BundleDigest([0; 32]),
+        code_size: 0,
+        last_modified_unix_ms: 0,
+        dead_letter_target: None,
+        tags: BTreeMap::new(),
+        state: FunctionState::Pending,
+        last_update: UpdateStatus::Successful,
+    }
+}
+
+fn mandatory() -> ApiError {
+    let text = "Runtime and Handler are mandatory parameters for functions created with deployment packages.";
+    ApiError::invalid_parameter(text)
+}
+
+const fn default_of<T: Copy, E: Copy>(value: Result<T, E>) -> T {
+    match value {
+        Ok(value) => value,
+        Err(_) => panic!("the default is within its bounds"),
+    }
+}

@@ -1,0 +1,45 @@
+//! DeleteFunction.
+
+use axum::body::Body;
+use axum::response::Response;
+use hearth_domain::Version;
+use hearth_protocol::worker_manager::RetireRequest;
+use hearth_store::CatalogError;
+
+use super::Api;
+use super::call::Call;
+use crate::errors::ApiError;
+use crate::validation::{NameForm, Qualifier};
+
+impl Api {
+    /// Deletes a function with all its versions, or one version. Deleting a version that is not there is no error, as
+    /// at AWS; a function that is not there is.
+    pub(super) async fn delete_function(&self, call: Call<'_>) -> Result<Response, ApiError> {
+        let target = call.target(&self.config.region, NameForm::Namespaced)?;
+        let (account, name) = (&call.key.account, &target.name);
+        let version = match &target.qualifier {
+            None => None,
+            Some(Qualifier::Version(Version::Latest)) => {
+                let text = "$LATEST version cannot be deleted without deleting the function.";
+                return Err(ApiError::invalid_parameter(text));
+            }
+            Some(Qualifier::Version(version)) => Some(*version),
+            Some(Qualifier::Alias(_)) => {
+                let text = "Deletion of aliases is not currently supported.";
+                return Err(ApiError::invalid_parameter(text));
+            }
+        };
+        let _change = self.changes.lock(account, name).await;
+        if self.deps.catalog.get(account, name, Version::Latest).await?.is_none() {
+            return Err(ApiError::function_not_found(&target.arn(call.addressee(&self.config.region))));
+        }
+        match self.deps.catalog.delete(account, name, version).await {
+            Ok(()) | Err(CatalogError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.specs.forget(account, name);
+        let retire = RetireRequest { account: account.clone(), name: name.clone(), version, keep: None };
+        self.activator.retire(retire);
+        Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal)
+    }
+}

@@ -1,0 +1,148 @@
+//! `GET /hearth/v1/functions/{name}/logs?after=&limit=&waitMs=`: one function's log, merged over all workers.
+//!
+//! Every worker keeps the lines of its own slots and counts them by its own cursor. The client gets one opaque string
+//! with all of them and gives it back as `after`. With `waitMs` an answer without lines is held back until some worker
+//! has one, so that following is a chain of such calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use hearth_domain::WorkerId;
+use hearth_protocol::Worker;
+use hearth_protocol::worker::{LogLine, LogPage, LogQuery};
+use serde::Serialize;
+
+use super::super::call::Call;
+use super::super::{Api, json};
+use crate::errors::ApiError;
+use crate::validation::NameForm;
+
+/// Most lines in one answer.
+const LINES_MAX: u32 = 10_000;
+/// Lines in one answer unless asked otherwise.
+const LINES_DEFAULT: u32 = 1_000;
+/// Longest wait for a line, milliseconds.
+const WAIT_MAX_MS: u64 = 30_000;
+/// Most workers a cursor can name.
+const CURSOR_WORKERS_MAX: usize = 10_000;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LogReport {
+    lines: Vec<LineView>,
+    /// `after` of the next call.
+    next: String,
+    /// Workers that could not be asked: their lines are missing here, and not lost.
+    unreachable: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LineView {
+    unix_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    text: String,
+}
+
+/// Where to go on, by worker.
+type Cursor = BTreeMap<WorkerId, u64>;
+
+impl Api {
+    pub(in super::super) async fn hearth_logs(&self, call: Call<'_>) -> Result<Response, ApiError> {
+        let target = call.target(&self.config.region, NameForm::Namespaced)?;
+        self.record(&call, &target).await?;
+        let limit = call.query_number("limit", "limit", LINES_MAX, LINES_DEFAULT)?;
+        let mut cursor = call.query("after").map_or(Ok(Cursor::new()), |after| read_cursor(&after))?;
+        let wait = call.query("waitMs").and_then(|wait| wait.parse::<u64>().ok()).unwrap_or(0).min(WAIT_MAX_MS);
+        let workers = self.workers_with_logs().await?;
+        let share = limit.div_ceil(u32::try_from(workers.len().max(1)).unwrap_or(u32::MAX));
+        let query = |cursor: &Cursor, worker: &WorkerId, wait| LogQuery {
+            account: call.key.account.clone(),
+            name: target.name.clone(),
+            after: cursor.get(worker).copied().unwrap_or(0),
+            limit: share,
+            wait,
+        };
+        let mut report = Merged::default();
+        let mut at_once: FuturesUnordered<_> =
+            workers.iter().map(|(id, worker)| ask(id, worker, query(&cursor, id, Duration::ZERO))).collect();
+        while let Some((id, page)) = at_once.next().await {
+            report.take(id, page, &mut cursor);
+        }
+        if report.lines.is_empty() && wait > 0 {
+            let wait = Duration::from_millis(wait);
+            let mut later: FuturesUnordered<_> =
+                workers.iter().map(|(id, worker)| ask(id, worker, query(&cursor, id, wait))).collect();
+            // The first worker with a line ends the wait; what the others have comes with the next call.
+            while let Some((id, page)) = later.next().await {
+                report.take(id, page, &mut cursor);
+                if !report.lines.is_empty() {
+                    break;
+                }
+            }
+        }
+        json(200, &report.finish(&cursor))
+    }
+
+    async fn workers_with_logs(&self) -> Result<Vec<(WorkerId, Arc<dyn Worker>)>, ApiError> {
+        let fleet = self.deps.manager.fleet().await?;
+        let with_client = |worker: hearth_protocol::placement::FleetWorker| {
+            let endpoint = worker.report.worker;
+            let client = self.deps.workers.worker(&endpoint);
+            (endpoint.id, client)
+        };
+        Ok(fleet.workers.into_iter().map(with_client).collect())
+    }
+}
+
+async fn ask<'a>(id: &'a WorkerId, worker: &Arc<dyn Worker>, query: LogQuery) -> (&'a WorkerId, Option<LogPage>) {
+    (id, worker.read_log(query).await.ok())
+}
+
+#[derive(Default)]
+struct Merged {
+    lines: Vec<LogLine>,
+    unreachable: Vec<String>,
+}
+
+impl Merged {
+    fn take(&mut self, worker: &WorkerId, page: Option<LogPage>, cursor: &mut Cursor) {
+        let Some(page) = page else {
+            if !self.unreachable.iter().any(|known| known == worker.as_str()) {
+                self.unreachable.push(worker.to_string());
+            }
+            return;
+        };
+        cursor.insert(worker.clone(), page.next);
+        self.lines.extend(page.lines);
+    }
+
+    fn finish(mut self, cursor: &Cursor) -> LogReport {
+        // Stable: lines of one worker stay in their order.
+        self.lines.sort_by_key(|line| line.unix_ms);
+        let view = |line: LogLine| LineView {
+            unix_ms: line.unix_ms,
+            request_id: line.request_id.map(|id| id.to_string()),
+            text: line.text,
+        };
+        LogReport {
+            lines: self.lines.into_iter().map(view).collect(),
+            next: URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).unwrap_or_default()),
+            unreachable: self.unreachable,
+        }
+    }
+}
+
+fn read_cursor(text: &str) -> Result<Cursor, ApiError> {
+    let cursor = URL_SAFE_NO_PAD.decode(text).ok().and_then(|json| serde_json::from_slice::<Cursor>(&json).ok());
+    cursor
+        .filter(|cursor| cursor.len() <= CURSOR_WORKERS_MAX)
+        .ok_or_else(|| ApiError::invalid_parameter("after must be the next of the answer before"))
+}

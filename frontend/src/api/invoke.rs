@@ -1,0 +1,185 @@
+//! Invoke.
+
+use axum::body::Body;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hearth_daemon::Clock;
+use hearth_domain::limits::{ASYNC_REQUEST_MAX_BYTES, CLIENT_CONTEXT_MAX_BYTES};
+use hearth_domain::{FunctionResponse, Version};
+use hearth_store::FunctionRecord;
+use hearth_store::catalog::FunctionState;
+use hearth_store::event::Event;
+use http::{HeaderValue, header};
+use serde::de::IgnoredAny;
+
+use super::Api;
+use super::call::Call;
+use super::changes::not_now;
+use crate::errors::{ApiError, Code};
+use crate::invocation::{Answer, Invocation};
+use crate::validation::{NameForm, Target, ValidationErrors};
+
+/// Longest `X-Amzn-Trace-Id` passed on, bytes. Ours: real ones have about 100.
+const TRACE_ID_MAX_BYTES: usize = 512;
+
+/// How a function is invoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InvocationType {
+    RequestResponse,
+    Event,
+    DryRun,
+}
+
+impl Api {
+    pub(super) async fn invoke(&self, call: Call<'_>) -> Result<Response, ApiError> {
+        let (invocation_type, log_tail) = read_headers(&call)?;
+        let target = call.target(&self.config.region, NameForm::Namespaced)?;
+        let record = self.record(&call, &target).await?;
+        match &record.state {
+            FunctionState::Active => {}
+            FunctionState::Pending => {
+                return Err(not_now("The function is currently in the following state: Pending"));
+            }
+            FunctionState::Failed { reason } => {
+                return Err(not_now(&format!("The function is currently in the following state: Failed. {reason}")));
+            }
+        }
+        let payload = read_payload(&call, invocation_type)?;
+        match invocation_type {
+            InvocationType::DryRun => reply(204, record.function.version, Body::empty()),
+            InvocationType::Event => self.accept_event(&call, &target, &record, payload).await,
+            InvocationType::RequestResponse => self.run(&call, &target, &record, payload, log_tail).await,
+        }
+    }
+
+    async fn run(
+        &self,
+        call: &Call<'_>,
+        target: &Target,
+        record: &FunctionRecord,
+        payload: Bytes,
+        log_tail: bool,
+    ) -> Result<Response, ApiError> {
+        let answer = self.invoker.invoke(Invocation {
+            request_id: call.request_id.clone(),
+            function: self.specs.of(record),
+            payload,
+            invoked_arn: target.arn(call.addressee(&self.config.region)),
+            client_context: client_context(call)?,
+            trace_id: call.header("x-amzn-trace-id").filter(|id| id.len() <= TRACE_ID_MAX_BYTES).map(str::to_owned),
+            log_tail,
+            capacity_wait: self.config.capacity_wait,
+        });
+        let Answer { response, log_tail } = answer.await?;
+        let (document, failed) = match response {
+            FunctionResponse::Success(document) => (document, false),
+            FunctionResponse::Error(error) => (error.document, true),
+        };
+        let mut response = reply(200, record.function.version, Body::from(document))?;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if failed {
+            headers.insert("x-amz-function-error", HeaderValue::from_static("Unhandled"));
+        }
+        if let Some(tail) = log_tail {
+            let tail = HeaderValue::from_str(&STANDARD.encode(tail)).map_err(ApiError::internal)?;
+            headers.insert("x-amz-log-result", tail);
+        }
+        Ok(response)
+    }
+
+    /// The event is on disk when the 202 goes out.
+    async fn accept_event(
+        &self,
+        call: &Call<'_>,
+        target: &Target,
+        record: &FunctionRecord,
+        payload: Bytes,
+    ) -> Result<Response, ApiError> {
+        let now = Clock::unix_ms();
+        let event = Event {
+            request_id: call.request_id.clone(),
+            account: call.key.account.clone(),
+            name: record.function.name.clone(),
+            version: record.function.version,
+            invoked_arn: target.arn(call.addressee(&self.config.region)),
+            payload,
+            accepted_unix_ms: now,
+            due_unix_ms: now,
+            failed_attempts: 0,
+            deferrals: 0,
+            forwards: 0,
+        };
+        self.deps.events.push(event).await?;
+        reply(202, record.function.version, Body::empty())
+    }
+}
+
+fn read_headers(call: &Call<'_>) -> Result<(InvocationType, bool), ApiError> {
+    // Presigned URLs carry these in the query.
+    let given = |name: &str, canonical: &str| {
+        call.header(name).map(str::to_owned).or_else(|| call.query(canonical).map(std::borrow::Cow::into_owned))
+    };
+    let invocation_type = given("x-amz-invocation-type", "X-Amz-Invocation-Type");
+    let log_type = given("x-amz-log-type", "X-Amz-Log-Type");
+    let mut errors = ValidationErrors::default();
+    let parsed = match invocation_type.as_deref() {
+        None | Some("RequestResponse") => InvocationType::RequestResponse,
+        Some("Event") => InvocationType::Event,
+        Some("DryRun") => InvocationType::DryRun,
+        Some(other) => {
+            errors.check_enum(other, "invocationType", &["Event", "RequestResponse", "DryRun"]);
+            InvocationType::DryRun
+        }
+    };
+    if let Some(log_type) = &log_type {
+        errors.check_enum(log_type, "logType", &["None", "Tail"]);
+    }
+    errors.finish()?;
+    Ok((parsed, log_type.as_deref() == Some("Tail")))
+}
+
+/// The payload, known to be JSON; an absent one is an empty document.
+fn read_payload(call: &Call<'_>, invocation_type: InvocationType) -> Result<Bytes, ApiError> {
+    let bytes = call.body.len();
+    if invocation_type == InvocationType::Event && bytes > ASYNC_REQUEST_MAX_BYTES {
+        let text = format!(
+            "{bytes} byte payload is too large for the Event invocation type (limit {ASYNC_REQUEST_MAX_BYTES} bytes)"
+        );
+        return Err(ApiError::new(Code::RequestTooLargeException, text));
+    }
+    if bytes == 0 {
+        return Ok(Bytes::from_static(b"{}"));
+    }
+    let checked = std::str::from_utf8(&call.body).map_err(|error| error.to_string()).and_then(|text| {
+        serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| error.to_string())
+    });
+    checked.map_err(|error| {
+        let text = format!("Could not parse request body into json: Could not parse payload into json: {error}");
+        ApiError::new(Code::InvalidRequestContentException, text)
+    })?;
+    Ok(call.body.clone())
+}
+
+fn client_context(call: &Call<'_>) -> Result<Option<String>, ApiError> {
+    let Some(encoded) = call.header("x-amz-client-context") else { return Ok(None) };
+    let invalid = |what: &str| ApiError::new(Code::InvalidRequestContentException, format!("Client context {what}."));
+    let bytes = STANDARD.decode(encoded).map_err(|_| invalid("must be base64"))?;
+    if bytes.len() > CLIENT_CONTEXT_MAX_BYTES {
+        return Err(invalid(&format!("must be no longer than {CLIENT_CONTEXT_MAX_BYTES} bytes")));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| invalid("must be JSON"))?;
+    serde_json::from_str::<IgnoredAny>(&text).map_err(|_| invalid("must be JSON"))?;
+    Ok(Some(text))
+}
+
+fn reply(status: u16, version: Version, body: Body) -> Result<Response, ApiError> {
+    let response = Response::builder().status(status);
+    let response = match version {
+        Version::Latest => response.header("x-amz-executed-version", HeaderValue::from_static("$LATEST")),
+        Version::Number(number) => response.header("x-amz-executed-version", number),
+    };
+    response.body(body).map_err(ApiError::internal)
+}

@@ -1,0 +1,135 @@
+//! GetFunction, GetFunctionConfiguration, ListFunctions, ListVersionsByFunction.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hearth_domain::{FunctionName, Version};
+use hearth_store::FunctionRecord;
+use serde::Serialize;
+
+use super::call::Call;
+use super::configuration::{FunctionConfiguration, View};
+use super::{Api, json};
+use crate::errors::ApiError;
+use crate::validation::{NameForm, Target, ValidationErrors};
+
+/// Largest `MaxItems` that may be asked for (service model, `MaxListItems`).
+const MAX_ITEMS: u32 = 10_000;
+/// Most functions in one page, whatever was asked for
+/// (AWS: ListFunctions, "Lambda returns up to 50 functions per call").
+const PAGE_MAX: u32 = 50;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct GetFunction<'a> {
+    configuration: FunctionConfiguration<'a>,
+    code: FunctionCodeLocation,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tags: &'a BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct FunctionCodeLocation {
+    repository_type: &'static str,
+    location: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListFunctions<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_marker: Option<String>,
+    functions: Vec<FunctionConfiguration<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListVersions<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_marker: Option<String>,
+    versions: Vec<FunctionConfiguration<'a>>,
+}
+
+impl Api {
+    /// The version that a request means; an alias or a version that is not there is `ResourceNotFoundException`.
+    pub(super) async fn record(&self, call: &Call<'_>, target: &Target) -> Result<Arc<FunctionRecord>, ApiError> {
+        let found = match target.version() {
+            Some(version) => self.deps.catalog.get(&call.key.account, &target.name, version).await?,
+            None => None,
+        };
+        found.ok_or_else(|| ApiError::function_not_found(&target.arn(call.addressee(&self.config.region))))
+    }
+
+    pub(super) async fn get_function(&self, call: Call<'_>) -> Result<Response, ApiError> {
+        let target = call.target(&self.config.region, NameForm::Namespaced)?;
+        let record = self.record(&call, &target).await?;
+        let configuration = FunctionConfiguration::of(&record, target.qualifier.is_some(), View::Whole);
+        let code = FunctionCodeLocation { repository_type: "S3", location: self.code_link(&call, &record)? };
+        json(200, &GetFunction { configuration, code, tags: &record.tags })
+    }
+
+    pub(super) async fn get_function_configuration(&self, call: Call<'_>) -> Result<Response, ApiError> {
+        let target = call.target(&self.config.region, NameForm::Namespaced)?;
+        let record = self.record(&call, &target).await?;
+        json(200, &FunctionConfiguration::of(&record, target.qualifier.is_some(), View::Whole))
+    }
+
+    pub(super) async fn list_functions(&self, call: Call<'_>) -> Result<Response, ApiError> {
+        let all_versions = call.query("FunctionVersion");
+        if let Some(value) = &all_versions {
+            let mut errors = ValidationErrors::default();
+            errors.check_enum(value, "functionVersion", &["ALL"]);
+            errors.finish()?;
+        }
+        let all_versions = all_versions.is_some();
+        let limit = page_size(&call)?;
+        let after = call.query("Marker").map(|marker| read_marker(&marker)).transpose()?;
+        let mut records = self.deps.catalog.list(&call.key.account, all_versions, after, limit + 1).await?;
+        let next_marker = next_marker(&mut records, limit);
+        let functions =
+            records.iter().map(|record| FunctionConfiguration::of(record, all_versions, View::Listed)).collect();
+        json(200, &ListFunctions { next_marker, functions })
+    }
+
+    pub(super) async fn list_versions_by_function(&self, call: Call<'_>) -> Result<Response, ApiError> {
+        let target = call.target(&self.config.region, NameForm::Namespaced)?;
+        let (account, name) = (&call.key.account, &target.name);
+        if self.deps.catalog.get(account, name, Version::Latest).await?.is_none() {
+            return Err(ApiError::function_not_found(&target.arn(call.addressee(&self.config.region))));
+        }
+        let limit = page_size(&call)?;
+        let after = call.query("Marker").map(|marker| read_marker(&marker)).transpose()?.map(|(_, version)| version);
+        let mut records = self.deps.catalog.list_versions(account, name, after, limit + 1).await?;
+        let next_marker = next_marker(&mut records, limit);
+        let versions = records.iter().map(|record| FunctionConfiguration::of(record, true, View::Listed)).collect();
+        json(200, &ListVersions { next_marker, versions })
+    }
+}
+
+fn page_size(call: &Call<'_>) -> Result<usize, ApiError> {
+    let asked = call.query_number("MaxItems", "maxItems", MAX_ITEMS, PAGE_MAX)?;
+    Ok(asked.min(PAGE_MAX) as usize)
+}
+
+/// Cuts `records` to a page; if there are more, the marker that leads to them.
+fn next_marker(records: &mut Vec<Arc<FunctionRecord>>, limit: usize) -> Option<String> {
+    if records.len() <= limit {
+        return None;
+    }
+    records.truncate(limit);
+    let function = &records.last()?.function;
+    Some(URL_SAFE_NO_PAD.encode(format!("{}:{}", function.name, function.version)))
+}
+
+fn read_marker(marker: &str) -> Result<(FunctionName, Version), ApiError> {
+    let bytes = URL_SAFE_NO_PAD.decode(marker).ok();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let parts = text.as_deref().and_then(|text| text.split_once(':'));
+    parts
+        .and_then(|(name, version)| Some((name.parse().ok()?, version.parse().ok()?)))
+        .ok_or_else(|| ApiError::invalid_parameter("Invalid marker. Use the NextMarker of the page before."))
+}

@@ -1,0 +1,43 @@
+//! What a frontend can be told.
+
+use std::time::Duration;
+
+use hearth_domain::timing::CAPACITY_WAIT_DEFAULT;
+
+/// Settings of a frontend, complete.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The region in ARNs and in functions' `AWS_REGION`.
+    pub region: String,
+    /// Whether the scope of a signature must name [`Self::region`]; otherwise any region will do.
+    pub only_own_region: bool,
+    /// Scheme and authority by which clients reach this frontend, for the links it hands out; `None` takes the `Host`
+    /// of the request, and plain HTTP.
+    pub public_url: Option<String>,
+    /// Longest wait of a call for capacity.
+    pub capacity_wait: Duration,
+    /// Connections served at a time; more wait in the listener's backlog.
+    pub max_connections: usize,
+    /// Longest time for the head of a request, counted from the end of the reply before: a keep-alive connection that
+    /// is idle for longer is closed.
+    pub head_timeout: Duration,
+    /// Longest time for the body of a request.
+    pub body_timeout: Duration,
+    /// Bytes of request bodies in memory at a time; more answers 503.
+    pub body_memory_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            region: "us-east-1".to_owned(),
+            only_own_region: false,
+            public_url: None,
+            capacity_wait: CAPACITY_WAIT_DEFAULT,
+            max_connections: 4_096,
+            head_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(120),
+            body_memory_bytes: 1 << 30,
+        }
+    }
+}

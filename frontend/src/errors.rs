@@ -1,0 +1,265 @@
+//! Errors on the wire, the only place where one becomes an HTTP reply.
+//!
+//! Lambda spells its bodies in three ways: authentication and validation answer `{"message"}`; most exceptions
+//! `{"Type","message"}`; a few, `ResourceNotFoundException` and `ServiceException` among them, `{"Type","Message"}`.
+//! The code stands in `x-amzn-ErrorType`. Source: botocore's service model (`lambda/2015-03-31`), exceptions.
+//!
+//! Invariant: what a caller can't help (a failing store, say) is logged with the request's id and told without detail.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+use tracing::error;
+
+use crate::invocation::InvocationError;
+use crate::sigv4::AuthError;
+use crate::validation::{SettingsError, TargetError, ValidationErrors};
+use hearth_domain::RequestId;
+use hearth_protocol::Unreachable;
+use hearth_protocol::worker_manager::ReserveError;
+use hearth_store::{CatalogError, PushError, StoreFailure};
+
+/// Seconds a throttled caller is asked to wait.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+
+/// An error as the caller gets it.
+#[derive(Debug)]
+pub struct ApiError {
+    code: Code,
+    message: String,
+    /// `Reason` of a throttle.
+    reason: Option<&'static str>,
+    /// What is logged and not told.
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+macro_rules! codes {
+    ($($name:ident $status:literal $body:ident,)*) => {
+        /// The exceptions this API answers with.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Code { $(#[doc = concat!("`", stringify!($name), "`, HTTP ", stringify!($status))] $name),* }
+
+        impl Code {
+            /// Its name in `x-amzn-ErrorType`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),* }
+            }
+
+            /// Its HTTP status.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status),* }
+            }
+
+            const fn body(self) -> BodyForm {
+                match self { $(Self::$name => BodyForm::$body),* }
+            }
+        }
+    };
+}
+
+/// Which members the body has, and how they are spelled.
+#[derive(Debug, Clone, Copy)]
+enum BodyForm {
+    /// `{"message"}`
+    Plain,
+    /// `{"Type":"User","message"}`
+    User,
+    /// `{"Type":"User","Message"}`
+    UserCapital,
+    /// `{"Type":"Service","Message"}`
+    Service,
+}
+
+codes! {
+    MissingAuthenticationTokenException 403 Plain,
+    IncompleteSignatureException 403 Plain,
+    UnrecognizedClientException 403 Plain,
+    InvalidSignatureException 403 Plain,
+    AccessDeniedException 403 Plain,
+    ValidationException 400 Plain,
+    SerializationException 400 Plain,
+    UnknownOperationException 404 Plain,
+    RequestTimeoutException 408 Plain,
+    InvalidParameterValueException 400 User,
+    InvalidRequestContentException 400 User,
+    ResourceNotFoundException 404 UserCapital,
+    ResourceConflictException 409 User,
+    PreconditionFailedException 412 User,
+    RequestEntityTooLargeException 413 User,
+    RequestTooLargeException 413 User,
+    UnsupportedMediaTypeException 415 User,
+    TooManyRequestsException 429 User,
+    ServiceException 500 Service,
+    NotImplementedException 501 Service,
+    ServiceUnavailableException 503 Service,
+}
+
+impl ApiError {
+    /// An error with its text.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), reason: None, cause: None }
+    }
+
+    /// `InvalidParameterValueException`.
+    #[must_use]
+    pub fn invalid_parameter(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidParameterValueException, message)
+    }
+
+    /// `ResourceNotFoundException` for a function ARN.
+    #[must_use]
+    pub fn function_not_found(arn: &str) -> Self {
+        Self::new(Code::ResourceNotFoundException, format!("Function not found: {arn}"))
+    }
+
+    /// `TooManyRequestsException` with its reason.
+    #[must_use]
+    pub fn throttled(reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..Self::new(Code::TooManyRequestsException, "Rate Exceeded.") }
+    }
+
+    /// Something failed that the caller can't help.
+    #[must_use]
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let message = "An error occurred and the request cannot be processed.";
+        Self { cause: Some(cause.into()), ..Self::new(Code::ServiceException, message) }
+    }
+
+    /// The exception.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The reply. The request's id goes into it with every other reply's.
+    #[must_use]
+    pub fn into_response(self, request_id: &RequestId) -> Response {
+        if let Some(cause) = &self.cause {
+            error!(%request_id, code = self.code.name(), %cause, "request failed");
+        }
+        let mut body = match self.code.body() {
+            BodyForm::Plain => json!({ "message": self.message }),
+            BodyForm::User => json!({ "Type": "User", "message": self.message }),
+            BodyForm::UserCapital => json!({ "Type": "User", "Message": self.message }),
+            BodyForm::Service => json!({ "Type": "Service", "Message": self.message }),
+        };
+        if let Some(reason) = self.reason {
+            body["Reason"] = reason.into();
+        }
+        let mut response = Response::new(Body::from(body.to_string()));
+        *response.status_mut() = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert("x-amzn-errortype", HeaderValue::from_static(self.code.name()));
+        if self.code == Code::TooManyRequestsException {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_S);
+        }
+        response
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        let code = match &error {
+            AuthError::Missing => Code::MissingAuthenticationTokenException,
+            AuthError::Incomplete(_) => Code::IncompleteSignatureException,
+            AuthError::UnknownKey => Code::UnrecognizedClientException,
+            AuthError::Scope(_)
+            | AuthError::Time(_)
+            | AuthError::UnsignedHeader(_)
+            | AuthError::PayloadMismatch
+            | AuthError::Mismatch { .. } => Code::InvalidSignatureException,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<ValidationErrors> for ApiError {
+    fn from(errors: ValidationErrors) -> Self {
+        Self::new(Code::ValidationException, errors.to_string())
+    }
+}
+
+impl From<SettingsError> for ApiError {
+    fn from(error: SettingsError) -> Self {
+        Self::invalid_parameter(error.to_string())
+    }
+}
+
+impl From<TargetError> for ApiError {
+    fn from(error: TargetError) -> Self {
+        let code = match &error {
+            TargetError::Invalid(_) => Code::ValidationException,
+            TargetError::OtherRegion { .. } => Code::ResourceNotFoundException,
+            TargetError::OtherAccount { .. } => Code::AccessDeniedException,
+            TargetError::QualifierMismatch => Code::InvalidParameterValueException,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<StoreFailure> for ApiError {
+    fn from(failure: StoreFailure) -> Self {
+        Self::internal(failure)
+    }
+}
+
+impl From<PushError> for ApiError {
+    fn from(error: PushError) -> Self {
+        match error {
+            PushError::Full { .. } => Self::throttled("ReservedFunctionInvocationRateLimitExceeded"),
+            PushError::Store(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<CatalogError> for ApiError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::Exists(name) => {
+                Self::new(Code::ResourceConflictException, format!("Function already exist: {name}"))
+            }
+            CatalogError::NotFound { name, version } => Self::function_not_found(&format!("{name}:{version}")),
+            CatalogError::RevisionMismatch { .. } => Self::new(
+                Code::PreconditionFailedException,
+                "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to \
+                 retrieve the latest Revision Id",
+            ),
+            CatalogError::Store(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<Unreachable> for ApiError {
+    fn from(unreachable: Unreachable) -> Self {
+        let message = "The platform can't be reached right now. Try again.";
+        Self { cause: Some(unreachable.into()), ..Self::new(Code::ServiceUnavailableException, message) }
+    }
+}
+
+impl From<InvocationError> for ApiError {
+    fn from(error: InvocationError) -> Self {
+        match error {
+            InvocationError::Reserve(ReserveError::ConcurrencyLimit { .. }) => {
+                Self::throttled("ConcurrentInvocationLimitExceeded")
+            }
+            InvocationError::Reserve(ReserveError::QueueFull { .. }) => Self::throttled("CallerRateLimitExceeded"),
+            InvocationError::Reserve(ReserveError::NoCapacity { waited, reason }) => Self::new(
+                Code::ServiceUnavailableException,
+                format!("No capacity came free within {:.1} seconds: {reason}", waited.as_secs_f64()),
+            ),
+            InvocationError::Reserve(ReserveError::Unreachable(unreachable)) => unreachable.into(),
+            error => Self::internal(error),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The role: what it is made of, how it starts and how it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hearth_daemon::Tasks;
+use hearth_protocol::{WorkerDirectory, WorkerManager};
+use hearth_store::{BundleStore, Catalog, EventQueue, StoreFailure, UsageStore};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Config;
+use crate::activation::Activator;
+use crate::api::Api;
+use crate::invocation::Invoker;
+use crate::metrics::Metrics;
+use crate::server;
+
+/// What a frontend works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// Functions, versions, credentials.
+    pub catalog: Arc<dyn Catalog>,
+    /// Their code.
+    pub bundles: Arc<dyn BundleStore>,
+    /// Asynchronous invocations.
+    pub events: Arc<dyn EventQueue>,
+    /// Usage counters.
+    pub usage: Arc<dyn UsageStore>,
+    /// Gives slots.
+    pub manager: Arc<dyn WorkerManager>,
+    /// Finds the worker of a slot.
+    pub workers: Arc<dyn WorkerDirectory>,
+}
+
+/// The HTTP edge of the platform.
+pub struct Frontend {
+    api: Arc<Api>,
+    metrics: Metrics,
+    tasks: Tasks,
+    connections: TaskTracker,
+    stop_serving: CancellationToken,
+}
+
+/// Why a frontend did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its metrics clash with others.
+    #[error("the frontend's metrics can't be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The catalog can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreFailure),
+}
+
+impl Frontend {
+    /// Starts the background work: unfinished changes of functions are taken up again.
+    pub async fn start(config: Config, deps: Deps, registry: &Registry) -> Result<Arc<Self>, StartError> {
+        let metrics = Metrics::register(registry)?;
+        let tasks = Tasks::new();
+        let meter = Arc::new(metrics.clone());
+        let invoker = Arc::new(Invoker::new(deps.manager.clone(), deps.workers.clone(), meter));
+        let activator = Activator::new(deps.catalog.clone(), deps.manager.clone(), tasks.clone());
+        activator.resume().await?;
+        let api = Arc::new(Api::new(config, deps, invoker, activator, metrics.clone()));
+        let (connections, stop_serving) = (TaskTracker::new(), CancellationToken::new());
+        Ok(Arc::new(Self { api, metrics, tasks, connections, stop_serving }))
+    }
+
+    /// Serves the API on `listener` until [`Self::shutdown`].
+    pub async fn serve(&self, listener: TcpListener) {
+        let (connections, stop) = (self.connections.clone(), self.stop_serving.clone());
+        server::serve(listener, self.router(), &self.api.config, self.metrics.clone(), connections, stop).await;
+    }
+
+    /// The API as a service, for tests that need no socket.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        self.api.clone().router()
+    }
+
+    /// Stops accepting, lets requests and running invocations finish, ends the background work; at most `grace`.
+    /// Tells whether all was done in time.
+    pub async fn shutdown(&self, grace: Duration) -> bool {
+        let deadline = Instant::now() + grace;
+        self.stop_serving.cancel();
+        self.connections.close();
+        let served = timeout_at(deadline, self.connections.wait()).await.is_ok();
+        let ran = timeout_at(deadline, self.api.invoker.drain()).await.is_ok();
+        let stopped = self.tasks.stop(deadline.saturating_duration_since(Instant::now())).await;
+        served && ran && stopped
+    }
+}

@@ -1,0 +1,298 @@
+//! The path of one invocation, shared by HTTP calls and asynchronous events.
+//!
+//! Happy path: a slot is reserved at the worker manager, the payload goes to the slot's worker, the answer comes back,
+//! the slot is completed, the caller gets the answer. A call that certainly did not start is tried on another slot, at
+//! most [`START_TRIES_MAX`] times; one that may have started never is.
+//!
+//! Invariants: a reserved slot is always completed, also if the caller has gone (the run goes on in a task of its
+//! own); giving up the wait for a slot needs nothing but dropping the future. The slot is completed before the answer
+//! is given, so that a caller's next call finds it idle, but a slow manager holds no answer back for longer than
+//! [`COMPLETE_BEFORE_ANSWER`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
+use hearth_domain::runtime::RuntimeFamily;
+use hearth_domain::{
+    AccountId, FunctionError, FunctionName, FunctionResponse, FunctionSpec, InitFailure, InvocationUsage, RequestId,
+    SlotOutcome,
+};
+use hearth_protocol::worker::{InvokeError, InvokeRequest, InvokeResponse};
+use hearth_protocol::worker_manager::{Completion, Reservation, ReserveError, ReserveRequest};
+use hearth_protocol::{WorkerDirectory, WorkerManager};
+use hearth_store::usage::Usage;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+/// Slots tried for a call that did not start on the ones before.
+pub const START_TRIES_MAX: u32 = 4;
+/// Longest that a slow completion holds back an answer.
+const COMPLETE_BEFORE_ANSWER: Duration = Duration::from_millis(50);
+/// Tries to tell the manager that a slot is free; after that the manager learns it from the lease.
+const COMPLETE_TRIES_MAX: u32 = 6;
+/// First pause before the manager is asked again; it doubles.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// Longest such pause.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Runs invocations.
+pub struct Invoker {
+    roles: Roles,
+    running: TaskTracker,
+}
+
+/// Takes note of what invocations used. Called on the path of every call, so it must be cheap.
+pub trait Meter: Send + Sync + 'static {
+    /// Adds to a function's counters.
+    fn add(&self, account: &AccountId, name: &FunctionName, usage: Usage);
+}
+
+/// One invocation.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// Its id, everywhere.
+    pub request_id: RequestId,
+    /// What to run.
+    pub function: Arc<FunctionSpec>,
+    /// The event document.
+    pub payload: Bytes,
+    /// The ARN as it was invoked.
+    pub invoked_arn: String,
+    /// Decoded client context, JSON.
+    pub client_context: Option<String>,
+    /// `X-Amzn-Trace-Id`.
+    pub trace_id: Option<String>,
+    /// Whether the end of the log is wanted.
+    pub log_tail: bool,
+    /// Longest wait for a slot.
+    pub capacity_wait: Duration,
+}
+
+/// What the caller gets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The handler's answer or the error document.
+    pub response: FunctionResponse<Bytes>,
+    /// The end of the log, if it was wanted.
+    pub log_tail: Option<Bytes>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InvocationError {
+    /// No slot; the function did not run. An init that failed is an [`Answer`], so it never stands here.
+    #[error(transparent)]
+    Reserve(#[from] ReserveError),
+    /// Every slot tried refused the call; the function did not run.
+    #[error("the call did not start on {tries} slots, at last: {last}")]
+    NotStarted {
+        /// How many were tried.
+        tries: u32,
+        /// What the last one said.
+        last: InvokeError,
+    },
+    /// The platform failed while the call ran or may have run.
+    #[error(transparent)]
+    Failed(InvokeError),
+    /// The task that ran the call ended without a word: a bug, or the runtime is going down.
+    #[error("the call was lost inside the frontend")]
+    Lost,
+}
+
+impl Invoker {
+    /// An invoker that counts into `meter`.
+    #[must_use]
+    pub fn new(manager: Arc<dyn WorkerManager>, workers: Arc<dyn WorkerDirectory>, meter: Arc<dyn Meter>) -> Self {
+        Self { roles: Roles { manager, workers, meter }, running: TaskTracker::new() }
+    }
+
+    /// Runs one invocation to its answer. Dropping the future gives up the wait for a slot; a call that has its slot
+    /// runs on, is metered and gives the slot back.
+    pub async fn invoke(&self, invocation: Invocation) -> Result<Answer, InvocationError> {
+        let deadline = Instant::now() + invocation.capacity_wait;
+        let mut tries = 0;
+        loop {
+            let reservation = match self.roles.reserve(&invocation, deadline).await {
+                Ok(reservation) => reservation,
+                Err(ReserveError::InitFailed(failure)) => return Ok(self.roles.init_failed(&invocation, *failure)),
+                Err(error) => {
+                    self.roles.refused(&invocation, &error);
+                    return Err(error.into());
+                }
+            };
+            tries += 1;
+            match self.run_detached(&invocation, reservation).await? {
+                Ok(answer) => return Ok(answer),
+                Err(last) if !last.not_started() => return Err(InvocationError::Failed(last)),
+                Err(last) if tries == START_TRIES_MAX => return Err(InvocationError::NotStarted { tries, last }),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Waits until every call that has a slot is over. Later calls still run; the caller sees to it that none come.
+    pub async fn drain(&self) {
+        self.running.close();
+        self.running.wait().await;
+    }
+
+    /// From here on the slot is ours to complete, whatever becomes of the caller: no await lies between the
+    /// reservation and this spawn.
+    async fn run_detached(
+        &self,
+        invocation: &Invocation,
+        reservation: Reservation,
+    ) -> Result<Result<Answer, InvokeError>, InvocationError> {
+        let (answer, answered) = oneshot::channel();
+        self.running.spawn(self.roles.clone().run(invocation.clone(), reservation, answer));
+        answered.await.map_err(|_| InvocationError::Lost)
+    }
+}
+
+/// The other roles, as one call needs them.
+#[derive(Clone)]
+struct Roles {
+    manager: Arc<dyn WorkerManager>,
+    workers: Arc<dyn WorkerDirectory>,
+    meter: Arc<dyn Meter>,
+}
+
+impl Roles {
+    /// Asks for a slot until `deadline`. A manager that can't be reached may be restarting, and asking again under the
+    /// same request id is harmless, so it is asked again.
+    async fn reserve(&self, invocation: &Invocation, deadline: Instant) -> Result<Reservation, ReserveError> {
+        let mut pause = RETRY_PAUSE_MIN;
+        loop {
+            let request = ReserveRequest {
+                request_id: invocation.request_id.clone(),
+                function: invocation.function.clone(),
+                wait: deadline.saturating_duration_since(Instant::now()),
+            };
+            match self.manager.reserve(request).await {
+                Err(ReserveError::Unreachable(_)) if Instant::now() + pause < deadline => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn run(
+        self,
+        invocation: Invocation,
+        reservation: Reservation,
+        answer: oneshot::Sender<Result<Answer, InvokeError>>,
+    ) {
+        let worker = self.workers.worker(&reservation.worker);
+        let request = InvokeRequest {
+            request_id: invocation.request_id.clone(),
+            slot: reservation.slot,
+            token: reservation.token,
+            payload: invocation.payload,
+            invoked_arn: invocation.invoked_arn,
+            client_context: invocation.client_context,
+            trace_id: invocation.trace_id,
+            log_tail: invocation.log_tail,
+        };
+        let outcome = worker.invoke(request).await;
+        let completion = Completion {
+            request_id: invocation.request_id,
+            slot: reservation.slot,
+            token: reservation.token,
+            outcome: outcome.as_ref().map_or(SlotOutcome::Gone, |response| response.slot),
+        };
+        self.meter_run(&invocation.function, &outcome);
+        let outcome = outcome.map(bounded_answer);
+        let completed = self.complete(completion);
+        tokio::pin!(completed);
+        // A caller that has gone does not want its answer: nothing to do about a failed send.
+        if timeout(COMPLETE_BEFORE_ANSWER, &mut completed).await.is_ok() {
+            let _ = answer.send(outcome);
+        } else {
+            let _ = answer.send(outcome);
+            completed.await;
+        }
+    }
+
+    async fn complete(&self, completion: Completion) {
+        let mut pause = RETRY_PAUSE_MIN;
+        for _ in 1..COMPLETE_TRIES_MAX {
+            match self.manager.complete(completion.clone()).await {
+                Ok(()) => return,
+                Err(_) => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        }
+        if let Err(unreachable) = self.manager.complete(completion.clone()).await {
+            let Completion { request_id, slot, .. } = completion;
+            warn!(%request_id, %slot, %unreachable, "the worker manager was not told that the slot is free");
+        }
+    }
+
+    fn meter_run(&self, function: &FunctionSpec, outcome: &Result<InvokeResponse, InvokeError>) {
+        let usage = match outcome {
+            Ok(response) => Usage {
+                invocations: 1,
+                errors: u64::from(matches!(response.response, FunctionResponse::Error(_))),
+                cold_starts: u64::from(response.usage.init_duration.is_some()),
+                billed_ms: response.usage.billed_ms,
+                mb_ms: response.usage.mb_ms(),
+                throttles: 0,
+            },
+            Err(error) if error.not_started() => return,
+            Err(_) => Usage { invocations: 1, errors: 1, ..Usage::default() },
+        };
+        self.meter.add(&function.function.account, &function.function.name, usage);
+    }
+
+    /// A failed init is the call's answer. It is billed as a good one would be: for custom runtimes only.
+    fn init_failed(&self, invocation: &Invocation, failure: InitFailure) -> Answer {
+        let function = &invocation.function;
+        let billed_ms = match function.runtime.family() {
+            RuntimeFamily::Provided => u64::try_from(failure.init_duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX),
+            RuntimeFamily::Python | RuntimeFamily::Nodejs => 0,
+        };
+        let memory_mb = function.memory.get();
+        let used = InvocationUsage { billed_ms, memory_mb, ..InvocationUsage::default() };
+        let usage =
+            Usage { invocations: 1, errors: 1, cold_starts: 1, billed_ms, mb_ms: used.mb_ms(), ..Usage::default() };
+        self.meter.add(&function.function.account, &function.function.name, usage);
+        Answer {
+            response: FunctionResponse::Error(FunctionError {
+                error_type: failure.error_type,
+                document: failure.document.into(),
+            }),
+            log_tail: invocation.log_tail.then(|| failure.log_tail.into()),
+        }
+    }
+
+    fn refused(&self, invocation: &Invocation, error: &ReserveError) {
+        if matches!(error, ReserveError::ConcurrencyLimit { .. } | ReserveError::QueueFull { .. }) {
+            let function = &invocation.function.function;
+            self.meter.add(&function.account, &function.name, Usage { throttles: 1, ..Usage::default() });
+        }
+    }
+}
+
+/// An answer above the limit becomes Lambda's error for it.
+fn bounded_answer(response: InvokeResponse) -> Answer {
+    let bytes = match &response.response {
+        FunctionResponse::Success(document) => document.len(),
+        FunctionResponse::Error(error) => error.document.len(),
+    };
+    let response_or_error = if bytes > SYNC_RESPONSE_MAX_BYTES {
+        let error_type = "Function.ResponseSizeTooLarge";
+        let document = format!(
+            r#"{{"errorMessage":"Response payload size ({bytes} bytes) exceeded maximum allowed payload size ({SYNC_RESPONSE_MAX_BYTES} bytes).","errorType":"{error_type}"}}"#
+        );
+        FunctionResponse::Error(FunctionError { error_type: error_type.to_owned(), document: document.into() })
+    } else {
+        response.response
+    };
+    Answer { response: response_or_error, log_tail: response.log_tail }
+}

@@ -1,0 +1,77 @@
+//! Environment variables of a function.
+
+use std::collections::BTreeMap;
+
+use hearth_domain::limits::ENVIRONMENT_MAX_BYTES;
+
+use super::SettingsError;
+
+/// Variables that Lambda sets itself and refuses to take
+/// (developer guide, "Using Lambda environment variables", defined runtime environment variables: reserved).
+const RESERVED: [&str; 18] = [
+    "_HANDLER",
+    "_X_AMZN_TRACE_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_LAMBDA_RUNTIME_API",
+    "LAMBDA_TASK_ROOT",
+    "LAMBDA_RUNTIME_DIR",
+];
+
+/// Checks names against the reserved ones and the whole against its size limit.
+pub fn check_environment(variables: &BTreeMap<String, String>) -> Result<(), SettingsError> {
+    let reserved: Vec<&str> = variables.keys().map(String::as_str).filter(|name| RESERVED.contains(name)).collect();
+    if !reserved.is_empty() {
+        return Err(SettingsError::ReservedVariables(reserved.join(", ")));
+    }
+    if let Some(name) = variables.keys().find(|name| !is_name(name)) {
+        return Err(SettingsError::BadVariable(name.chars().take(64).collect()));
+    }
+    if let Some((name, _)) = variables.iter().find(|(_, value)| value.contains('\0')) {
+        return Err(SettingsError::BadVariable(name.chars().take(64).collect()));
+    }
+    let bytes: usize = variables.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > ENVIRONMENT_MAX_BYTES {
+        return Err(SettingsError::EnvironmentTooLarge { bytes });
+    }
+    Ok(())
+}
+
+/// Service model, `EnvironmentVariableName`: `[a-zA-Z]([a-zA-Z0-9_])+`.
+fn is_name(name: &str) -> bool {
+    name.len() >= 2
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pairs: &[(&str, &str)]) -> Result<(), SettingsError> {
+        check_environment(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn names_and_size_are_held() {
+        assert!(check(&[("STAGE", "prod"), ("a1_", "")]).is_ok());
+        assert!(check(&[("AWS_REGION", "x")]).unwrap_err().to_string().contains("AWS_REGION"));
+        assert!(check(&[("LAMBDA_RUNTIME_DIR", "x")]).is_err());
+        for bad in ["A", "1A", "_A", "A-B", "Ä1"] {
+            assert!(check(&[(bad, "x")]).is_err(), "{bad:?} was taken for a variable's name");
+        }
+        assert!(check(&[("KEY", &"x".repeat(4_093))]).is_ok());
+        assert!(check(&[("KEY", &"x".repeat(4_094))]).is_err());
+    }
+}

@@ -1,0 +1,314 @@
+//! A function's settings, as CreateFunction and UpdateFunctionConfiguration give them: checked, then applied to its
+//! record. What Hearth can't honour is refused by name, never ignored.
+
+use std::collections::BTreeMap;
+
+use hearth_domain::limits::{
+    ENVIRONMENT_MAX_BYTES, EPHEMERAL_STORAGE_MAX_MB, EPHEMERAL_STORAGE_MIN_MB, MEMORY_MAX_MB, MEMORY_MIN_MB,
+    TIMEOUT_MAX_S, TIMEOUT_MIN_S,
+};
+use hearth_domain::{EphemeralStorage, InvalidId, MemorySize, Runtime, Timeout};
+use hearth_store::FunctionRecord;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{ValidationErrors, check_environment};
+
+const ROLE_PATTERN: &str = r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+";
+const HANDLER_PATTERN: &str = r"[^\s]+";
+const HANDLER_MAX_CHARS: usize = 128;
+const DESCRIPTION_MAX_CHARS: usize = 256;
+const RESOURCE_PATTERN: &str = r"(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()";
+
+/// Settings of a request; what is `None` was not given.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Settings {
+    /// `Runtime`
+    pub runtime: Option<String>,
+    /// `Role`
+    pub role: Option<String>,
+    /// `Handler`
+    pub handler: Option<String>,
+    description: Option<String>,
+    timeout: Option<i64>,
+    memory_size: Option<i64>,
+    environment: Option<Environment>,
+    dead_letter_config: Option<DeadLetterConfig>,
+    ephemeral_storage: Option<EphemeralStorageSize>,
+    tracing_config: Option<TracingConfig>,
+    snap_start: Option<SnapStart>,
+    logging_config: Option<LoggingConfig>,
+    vpc_config: Option<VpcConfig>,
+    layers: Option<Vec<IgnoredAny>>,
+    file_system_configs: Option<Vec<IgnoredAny>>,
+    image_config: Option<IgnoredAny>,
+    #[serde(rename = "KMSKeyArn")]
+    kms_key_arn: Option<String>,
+}
+
+/// A setting that is well formed and still can't be taken: `InvalidParameterValueException`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// A runtime Hearth does not know.
+    #[error(
+        "Value {} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [provided, \
+         provided.al2, provided.al2023, python3.N, nodejsN.x] or be a valid ARN", .0.value
+    )]
+    UnknownRuntime(InvalidId),
+    /// Names that belong to the platform.
+    #[error(
+        "Lambda was unable to configure your environment variables because the environment variables you have provided \
+         contains reserved keys that are currently not supported for modification. Reserved keys used in this request: \
+         {0}"
+    )]
+    ReservedVariables(String),
+    /// A name or value no process can have.
+    #[error(
+        "Environment variable '{0}' can't be set: names are a letter followed by one or more letters, digits or \
+         underscores, and values have no NUL"
+    )]
+    BadVariable(String),
+    /// Too many bytes of variables.
+    #[error(
+        "Lambda was unable to configure your environment variables because the environment variables you have provided \
+         exceeded the {}KB limit. They measure {bytes} bytes.", ENVIRONMENT_MAX_BYTES / 1024
+    )]
+    EnvironmentTooLarge {
+        /// What names and values measure together.
+        bytes: usize,
+    },
+    /// A dead-letter target Hearth can't send to.
+    #[error(
+        "The dead-letter target {0} can't be used: Hearth sends failed events to another function (give its ARN), and \
+         keeps those without a target for `hearth dead-letters`."
+    )]
+    DeadLetterTarget(String),
+    /// Something of Lambda's that Hearth does not have.
+    #[error("{0} is not supported by Hearth.")]
+    Unsupported(&'static str),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Environment {
+    variables: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DeadLetterConfig {
+    target_arn: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct EphemeralStorageSize {
+    size: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TracingConfig {
+    mode: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SnapStart {
+    apply_on: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct LoggingConfig {
+    log_format: Option<String>,
+    application_log_level: Option<String>,
+    system_log_level: Option<String>,
+    log_group: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct VpcConfig {
+    subnet_ids: Option<Vec<String>>,
+    security_group_ids: Option<Vec<String>>,
+}
+
+impl Settings {
+    /// Notes every constraint of the service model that is broken.
+    pub fn check(&self, errors: &mut ValidationErrors) {
+        if let Some(role) = &self.role {
+            errors.check_pattern(role, "role", is_role(role), ROLE_PATTERN);
+        }
+        if let Some(handler) = &self.handler {
+            errors.check_length(handler, "handler", 0, HANDLER_MAX_CHARS);
+            errors.check_pattern(handler, "handler", !handler.contains(char::is_whitespace), HANDLER_PATTERN);
+        }
+        if let Some(description) = &self.description {
+            errors.check_length(description, "description", 0, DESCRIPTION_MAX_CHARS);
+        }
+        if let Some(timeout) = self.timeout {
+            errors.check_range(timeout, "timeout", TIMEOUT_MIN_S, TIMEOUT_MAX_S);
+        }
+        if let Some(memory) = self.memory_size {
+            errors.check_range(memory, "memorySize", MEMORY_MIN_MB, MEMORY_MAX_MB);
+        }
+        if let Some(storage) = &self.ephemeral_storage {
+            match storage.size {
+                Some(size) => errors.check_range(
+                    size,
+                    "ephemeralStorage.size",
+                    EPHEMERAL_STORAGE_MIN_MB,
+                    EPHEMERAL_STORAGE_MAX_MB,
+                ),
+                None => errors.add_missing("ephemeralStorage.size"),
+            }
+        }
+        self.check_enums(errors);
+    }
+
+    fn check_enums(&self, errors: &mut ValidationErrors) {
+        if let Some(mode) = self.tracing_config.as_ref().and_then(|config| config.mode.as_ref()) {
+            errors.check_enum(mode, "tracingConfig.mode", &["Active", "PassThrough"]);
+        }
+        if let Some(apply_on) = self.snap_start.as_ref().and_then(|config| config.apply_on.as_ref()) {
+            errors.check_enum(apply_on, "snapStart.applyOn", &["PublishedVersions", "None"]);
+        }
+        if let Some(format) = self.logging_config.as_ref().and_then(|config| config.log_format.as_ref()) {
+            errors.check_enum(format, "loggingConfig.logFormat", &["JSON", "Text"]);
+        }
+        if let Some(target) = self.dead_letter_config.as_ref().and_then(|config| config.target_arn.as_ref()) {
+            let matches = target.is_empty() || target.starts_with("arn:");
+            errors.check_pattern(target, "deadLetterConfig.targetArn", matches, RESOURCE_PATTERN);
+        }
+    }
+
+    /// The runtime asked for.
+    pub fn parsed_runtime(&self) -> Result<Option<Runtime>, SettingsError> {
+        self.runtime.as_deref().map(str::parse).transpose().map_err(SettingsError::UnknownRuntime)
+    }
+
+    /// Puts what was given into `record`. Call after [`Self::check`] found nothing.
+    pub fn apply(self, record: &mut FunctionRecord) -> Result<(), SettingsError> {
+        self.refuse_unsupported(record)?;
+        if let Some(runtime) = self.parsed_runtime()? {
+            record.runtime = runtime;
+        }
+        if let Some(target) = self.dead_letter_config.and_then(|config| config.target_arn) {
+            record.dead_letter_target = dead_letter_target(target)?;
+        }
+        if let Some(variables) = self.environment.map(|environment| environment.variables.unwrap_or_default()) {
+            check_environment(&variables)?;
+            // An empty map takes the variables away; the API then leaves the member out.
+            record.environment = (!variables.is_empty()).then_some(variables);
+        }
+        let bounded = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
+        if let Some(Ok(timeout)) = bounded(self.timeout).map(Timeout::new) {
+            record.timeout = timeout;
+        }
+        if let Some(Ok(memory)) = bounded(self.memory_size).map(MemorySize::new) {
+            record.memory = memory;
+        }
+        let storage = bounded(self.ephemeral_storage.and_then(|storage| storage.size));
+        if let Some(Ok(storage)) = storage.map(EphemeralStorage::new) {
+            record.ephemeral_storage = storage;
+        }
+        replace(&mut record.role, self.role);
+        replace(&mut record.handler, self.handler);
+        replace(&mut record.description, self.description);
+        Ok(())
+    }
+
+    fn refuse_unsupported(&self, record: &FunctionRecord) -> Result<(), SettingsError> {
+        let any = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+        let logging = self.logging_config.as_ref();
+        let own_group = format!("/aws/lambda/{}", record.function.name);
+        let refused = [
+            ("VpcConfig", self.vpc_config.as_ref().is_some_and(|c| any(&c.subnet_ids) || any(&c.security_group_ids))),
+            ("Layers", self.layers.as_ref().is_some_and(|layers| !layers.is_empty())),
+            ("FileSystemConfigs", self.file_system_configs.as_ref().is_some_and(|configs| !configs.is_empty())),
+            ("ImageConfig", self.image_config.is_some()),
+            ("KMSKeyArn", self.kms_key_arn.as_ref().is_some_and(|arn| !arn.is_empty())),
+            ("TracingConfig mode Active", is(&self.tracing_config, |c| c.mode.as_deref() == Some("Active"))),
+            ("SnapStart", is(&self.snap_start, |c| c.apply_on.as_deref() == Some("PublishedVersions"))),
+            ("LoggingConfig format JSON", logging.is_some_and(|c| c.log_format.as_deref() == Some("JSON"))),
+            (
+                "A log level in LoggingConfig (it needs format JSON)",
+                logging.is_some_and(|c| c.application_log_level.is_some() || c.system_log_level.is_some()),
+            ),
+            (
+                "A log group other than the function's own",
+                logging.and_then(|c| c.log_group.as_ref()).is_some_and(|group| *group != own_group),
+            ),
+        ];
+        match refused.into_iter().find(|(_, given)| *given) {
+            Some((what, _)) => Err(SettingsError::Unsupported(what)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is<T>(config: &Option<T>, holds: impl FnOnce(&T) -> bool) -> bool {
+    config.as_ref().is_some_and(holds)
+}
+
+fn replace(slot: &mut String, value: Option<String>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+fn dead_letter_target(target: String) -> Result<Option<String>, SettingsError> {
+    if target.is_empty() {
+        return Ok(None);
+    }
+    let is_function = target.split(':').nth(2) == Some("lambda") && target.split(':').nth(5) == Some("function");
+    if is_function { Ok(Some(target)) } else { Err(SettingsError::DeadLetterTarget(target)) }
+}
+
+/// The pattern above, by hand.
+fn is_role(role: &str) -> bool {
+    let mut parts = role.splitn(6, ':');
+    let mut next = || parts.next().unwrap_or_default();
+    let (arn, partition, iam, region, account, resource) = (next(), next(), next(), next(), next(), next());
+    let path = resource.strip_prefix("role").unwrap_or_default();
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-/".contains(&byte);
+    arn == "arn"
+        && (partition.is_empty() || partition.starts_with("aws"))
+        && (iam, region) == ("iam", "")
+        && account.len() == 12
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && !path.is_empty()
+        && path.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_broken_constraint_is_told_at_once() {
+        let settings: Settings = serde_json::from_str(
+            r#"{"Role":"nobody","Handler":"a b","Timeout":901,"MemorySize":64,"TracingConfig":{"Mode":"Loud"},
+                "EphemeralStorage":{"Size":1}}"#,
+        )
+        .unwrap();
+        let mut errors = ValidationErrors::default();
+        settings.check(&mut errors);
+        let text = errors.to_string();
+        assert!(text.starts_with("6 validation errors detected: Value 'nobody' at 'role'"), "{text}");
+        assert!(text.contains("Value '64' at 'memorySize' failed to satisfy constraint: Member must have value greater than or equal to 128"));
+        assert!(text.contains("Value '901' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 900"));
+    }
+
+    #[test]
+    fn roles_hold_their_pattern() {
+        assert!(is_role("arn:aws:iam::000000000000:role/lambda"));
+        assert!(is_role("arn:aws:iam::000000000000:role/service-role/a.b@c"));
+        for bad in ["", "role", "arn:aws:iam::1:role/x", "arn:aws:iam::000000000000:role/", "arn:aws:iam::000000000000:user/x"] {
+            assert!(!is_role(bad), "{bad:?} was taken for a role");
+        }
+    }
+}

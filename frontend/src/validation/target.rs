@@ -1,0 +1,240 @@
+//! Which function, in which version: the four ways to name one, and the qualifier.
+//!
+//! `name` · `name:qualifier` · `account:function:name` · `arn:aws:lambda:region:account:function:name`, the last three
+//! with a qualifier or without. The same function is meant however it is named.
+
+use hearth_domain::{AccountId, FunctionName, Version};
+
+use super::ValidationErrors;
+
+/// Longest bare name (AWS: CreateFunction, `FunctionName`: "If you specify only the function name, it is limited to 64
+/// characters in length").
+const NAME_MAX_CHARS: usize = 64;
+/// Longest qualifier (service model: `Qualifier`).
+const QUALIFIER_MAX_CHARS: usize = 128;
+const NAME_PATTERN: &str = r"(arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\$LATEST|[a-zA-Z0-9-_]+))?";
+const QUALIFIER_PATTERN: &str = "(|[a-zA-Z0-9$_-]+)";
+
+/// A function, as asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its bare name.
+    pub name: FunctionName,
+    /// The version or alias, if one was named.
+    pub qualifier: Option<Qualifier>,
+}
+
+/// A version or an alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Qualifier {
+    /// `$LATEST` or a number.
+    Version(Version),
+    /// The name of an alias.
+    Alias(String),
+}
+
+/// Whose functions are meant: a caller reaches those of its own account and of the region served here.
+#[derive(Debug, Clone, Copy)]
+pub struct Addressee<'a> {
+    /// The caller's account.
+    pub account: &'a AccountId,
+    /// The region served.
+    pub region: &'a str,
+}
+
+/// Whether a name may be long (service model: `FunctionName` and `NamespacedFunctionName`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameForm {
+    /// At most 140 characters.
+    Plain,
+    /// At most 256 characters.
+    Namespaced,
+}
+
+/// A name that leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// It is no name at all.
+    #[error(transparent)]
+    Invalid(#[from] ValidationErrors),
+    /// It names another region.
+    #[error("Functions from '{asked}' are not reachable in this region ('{here}')")]
+    OtherRegion {
+        /// The region in the ARN.
+        asked: String,
+        /// The region served.
+        here: String,
+    },
+    /// It names another account's function.
+    #[error(
+        "User: arn:aws:iam::{caller}:root is not authorized to perform this operation on resource: {resource} because \
+         no resource-based policy allows it"
+    )]
+    OtherAccount {
+        /// Who asked.
+        caller: AccountId,
+        /// The name as given.
+        resource: String,
+    },
+    /// The name carries one qualifier and the request another.
+    #[error("The derived qualifier from the function name does not match the specified qualifier.")]
+    QualifierMismatch,
+}
+
+impl Target {
+    /// Reads a function's name, already percent-decoded, and the `Qualifier` parameter.
+    pub fn read(text: &str, form: NameForm, qualifier: Option<&str>, to: Addressee<'_>) -> Result<Self, TargetError> {
+        let mut errors = ValidationErrors::default();
+        let max = if form == NameForm::Plain { 140 } else { 256 };
+        errors.check_length(text, "functionName", 1, max);
+        let parts = NameParts::read(text);
+        errors.check_pattern(text, "functionName", parts.is_some(), NAME_PATTERN);
+        if let Some(parts) = &parts {
+            errors.check_length(parts.name, "functionName", 1, NAME_MAX_CHARS);
+        }
+        if let Some(qualifier) = qualifier {
+            errors.check_length(qualifier, "qualifier", 1, QUALIFIER_MAX_CHARS);
+            errors.check_pattern(qualifier, "qualifier", is_qualifier(qualifier), QUALIFIER_PATTERN);
+        }
+        errors.finish()?;
+        // Only a name that matches the pattern gets here.
+        let Some((parts, name)) = parts.and_then(|parts| Some((parts, FunctionName::new(parts.name).ok()?))) else {
+            let mut errors = ValidationErrors::default();
+            errors.check_pattern(text, "functionName", false, NAME_PATTERN);
+            return Err(errors.into());
+        };
+        if let Some(asked) = parts.region.filter(|asked| *asked != to.region) {
+            return Err(TargetError::OtherRegion { asked: asked.to_owned(), here: to.region.to_owned() });
+        }
+        if parts.account.is_some_and(|account| account != to.account.as_str()) {
+            return Err(TargetError::OtherAccount { caller: to.account.clone(), resource: text.to_owned() });
+        }
+        if matches!((parts.qualifier, qualifier), (Some(derived), Some(given)) if derived != given) {
+            return Err(TargetError::QualifierMismatch);
+        }
+        Ok(Self { name, qualifier: parts.qualifier.or(qualifier).map(Qualifier::read) })
+    }
+
+    /// The ARN as it was asked for: with the qualifier if there was one.
+    #[must_use]
+    pub fn arn(&self, to: Addressee<'_>) -> String {
+        let plain = format!("arn:aws:lambda:{}:{}:function:{}", to.region, to.account, self.name);
+        match &self.qualifier {
+            None => plain,
+            Some(Qualifier::Version(version)) => format!("{plain}:{version}"),
+            Some(Qualifier::Alias(alias)) => format!("{plain}:{alias}"),
+        }
+    }
+
+    /// The version meant: `$LATEST` unless one was named; `None` for an alias.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        match &self.qualifier {
+            None => Some(Version::Latest),
+            Some(Qualifier::Version(version)) => Some(*version),
+            Some(Qualifier::Alias(_)) => None,
+        }
+    }
+}
+
+impl Qualifier {
+    fn read(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Alias(text.to_owned()), Self::Version)
+    }
+}
+
+/// The pieces of a name.
+#[derive(Debug, Clone, Copy)]
+struct NameParts<'a> {
+    region: Option<&'a str>,
+    account: Option<&'a str>,
+    name: &'a str,
+    qualifier: Option<&'a str>,
+}
+
+impl<'a> NameParts<'a> {
+    /// Takes a name apart as Lambda's pattern does: each optional piece is taken if it can be.
+    fn read(text: &'a str) -> Option<Self> {
+        let mut rest = text;
+        if let Some(after) = rest.strip_prefix("arn:") {
+            let (partition, after) = after.split_once(':')?;
+            if !(partition.is_empty() || partition.starts_with("aws")) {
+                return None;
+            }
+            rest = after.strip_prefix("lambda:")?;
+        }
+        let mut take = |fits: fn(&str) -> bool| {
+            let (piece, after) = rest.split_once(':')?;
+            fits(piece).then(|| {
+                rest = after;
+                piece
+            })
+        };
+        let region = take(is_region);
+        let account = take(|piece| piece.len() == 12 && piece.bytes().all(|byte| byte.is_ascii_digit()));
+        take(|piece| piece == "function");
+        let (name, qualifier) = rest.split_once(':').map_or((rest, None), |(name, after)| (name, Some(after)));
+        let is_word = |word: &str| {
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        };
+        let well_formed = is_word(name) && qualifier.is_none_or(|qualifier| qualifier == "$LATEST" || is_word(qualifier));
+        well_formed.then_some(Self { region, account, name, qualifier })
+    }
+}
+
+/// `eu-west-1`, `us-gov-east-1`.
+fn is_region(text: &str) -> bool {
+    let mut words = text.split('-');
+    let letters = |word: Option<&str>| word.is_some_and(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase()));
+    let count = text.split('-').count();
+    let digit = text.rsplit('-').next().is_some_and(|word| word.len() == 1 && word.bytes().all(|b| b.is_ascii_digit()));
+    let country = words.next().is_some_and(|word| word.len() == 2 && letters(Some(word)));
+    country && digit && (3..=4).contains(&count) && words.take(count - 2).all(|word| letters(Some(word)))
+}
+
+fn is_qualifier(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'$' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, qualifier: Option<&str>) -> Result<Target, TargetError> {
+        let account = AccountId::new("000000000000").unwrap();
+        Target::read(text, NameForm::Namespaced, qualifier, Addressee { account: &account, region: "us-east-1" })
+    }
+
+    #[test]
+    fn four_ways_to_name_a_function() {
+        for text in [
+            "echo",
+            "000000000000:function:echo",
+            "arn:aws:lambda:us-east-1:000000000000:function:echo",
+            "function:echo",
+            "us-east-1:000000000000:function:echo",
+        ] {
+            let plain = read(text, None).unwrap();
+            assert_eq!((plain.name.as_str(), plain.qualifier.clone()), ("echo", None), "{text}");
+            let qualified = read(&format!("{text}:7"), None).unwrap();
+            assert_eq!(qualified.version(), Some(Version::Number(7)), "{text}");
+            assert_eq!(read(text, Some("7")).unwrap(), qualified);
+            assert_eq!(read(&format!("{text}:$LATEST"), None).unwrap().version(), Some(Version::Latest));
+            assert_eq!(read(&format!("{text}:prod"), None).unwrap().version(), None);
+        }
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_told_apart() {
+        for text in ["", "a b", "ä", "echo:", "echo:a:b", "arn:aws:s3:::bucket", ":echo", "echo!", &"x".repeat(65)] {
+            assert!(matches!(read(text, None), Err(TargetError::Invalid(_))), "{text:?} was taken for a name");
+        }
+        let elsewhere = read("arn:aws:lambda:eu-west-1:000000000000:function:echo", None);
+        assert!(matches!(elsewhere, Err(TargetError::OtherRegion { .. })));
+        let foreign = read("111111111111:function:echo", None);
+        assert!(matches!(foreign, Err(TargetError::OtherAccount { .. })));
+        assert_eq!(read("echo:1", Some("2")), Err(TargetError::QualifierMismatch));
+        let both = read("a b", Some("c d")).unwrap_err().to_string();
+        assert!(both.starts_with("2 validation errors detected: Value 'a b' at 'functionName'"), "{both}");
+    }
+}
