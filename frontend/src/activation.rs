@@ -154,4 +154,3 @@ impl Activator {
 fn unfinished(record: &FunctionRecord) -> bool {
     record.state == FunctionState::Pending || record.last_update == UpdateStatus::InProgress
 }
-

@@ -17,7 +17,7 @@ mod hearth;
 mod invoke;
 mod publish;
 mod read;
-pub mod routes;
+pub(crate) mod routes;
 pub(crate) mod runtimes;
 mod specs;
 mod update;
@@ -90,7 +90,13 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(config: Config, deps: Deps, invoker: Arc<Invoker>, activator: Activator, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        deps: Deps,
+        invoker: Arc<Invoker>,
+        activator: Activator,
+        metrics: Metrics,
+    ) -> Self {
         let verifier = Verifier::new(config.only_own_region.then(|| config.region.clone()));
         let bodies = BodyBudget::new(config.body_memory_bytes, config.body_timeout);
         let (specs, changes) = (SpecCache::default(), ChangeLocks::default());
@@ -109,7 +115,9 @@ impl Api {
         let unknown_method = self;
         router
             .fallback(move |request: Request| async move { unknown.serve(None, request).await })
-            .method_not_allowed_fallback(move |request: Request| async move { unknown_method.serve(None, request).await })
+            .method_not_allowed_fallback(
+                move |request: Request| async move { unknown_method.serve(None, request).await },
+            )
     }
 
     fn methods(self: &Arc<Self>, path: &'static str) -> MethodRouter {

@@ -29,9 +29,9 @@ impl AmzDate {
             return None;
         }
         let number = |from: usize, to: usize| {
-            bytes[from..to].iter().try_fold(0_i64, |value, byte| {
-                byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0'))
-            })
+            bytes[from..to]
+                .iter()
+                .try_fold(0_i64, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
         };
         let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
         let (hour, minute, second) = (number(9, 11)?, number(11, 13)?, number(13, 15)?);

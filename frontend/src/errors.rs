@@ -8,6 +8,12 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use hearth_domain::RequestId;
+use hearth_domain::limits::BUNDLE_UNZIPPED_MAX_BYTES;
+use hearth_protocol::Unreachable;
+use hearth_protocol::worker_manager::ReserveError;
+use hearth_store::unzip::BundleError;
+use hearth_store::{CatalogError, PushError, StoreFailure};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use tracing::error;
@@ -15,10 +21,6 @@ use tracing::error;
 use crate::invocation::InvocationError;
 use crate::sigv4::AuthError;
 use crate::validation::{SettingsError, TargetError, ValidationErrors};
-use hearth_domain::RequestId;
-use hearth_protocol::Unreachable;
-use hearth_protocol::worker_manager::ReserveError;
-use hearth_store::{CatalogError, PushError, StoreFailure};
 
 /// Seconds a throttled caller is asked to wait.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
@@ -205,6 +207,18 @@ impl From<TargetError> for ApiError {
             TargetError::QualifierMismatch => Code::InvalidParameterValueException,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<BundleError> for ApiError {
+    fn from(error: BundleError) -> Self {
+        Self::invalid_parameter(match error {
+            BundleError::Empty => "Uploaded file must be a non-empty zip".to_owned(),
+            BundleError::TooLarge => format!("Unzipped size must be smaller than {BUNDLE_UNZIPPED_MAX_BYTES} bytes"),
+            error => format!(
+                "Could not unzip uploaded file. Please check your file, then try to upload again. Reason: {error}."
+            ),
+        })
     }
 }
 

@@ -254,7 +254,9 @@ impl Roles {
     fn init_failed(&self, invocation: &Invocation, failure: InitFailure) -> Answer {
         let function = &invocation.function;
         let billed_ms = match function.runtime.family() {
-            RuntimeFamily::Provided => u64::try_from(failure.init_duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX),
+            RuntimeFamily::Provided => {
+                u64::try_from(failure.init_duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX)
+            }
             RuntimeFamily::Python | RuntimeFamily::Nodejs => 0,
         };
         let memory_mb = function.memory.get();

@@ -9,9 +9,8 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 use crate::invocation::Meter;
 
 /// Upper bounds of the latency histogram, seconds: from a warm call to the longest timeout.
-const LATENCY_BUCKETS_S: [f64; 16] = [
-    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 900.0,
-];
+const LATENCY_BUCKETS_S: [f64; 16] =
+    [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 900.0];
 
 /// Counters of the HTTP side.
 #[derive(Clone)]
@@ -42,7 +41,8 @@ impl Metrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
-        let invocations = counter("hearth_frontend_invocations_total", "Invocations that ran, asynchronous ones included")?;
+        let invocations =
+            counter("hearth_frontend_invocations_total", "Invocations that ran, asynchronous ones included")?;
         let function_errors = counter("hearth_frontend_function_errors_total", "Of these, how many failed")?;
         let throttles = counter("hearth_frontend_throttles_total", "Invocations refused for want of concurrency")?;
         registry.register(Box::new(requests.clone()))?;

@@ -86,7 +86,11 @@ fn connection(
         }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(HEAD_MAX_BYTES).max_headers(HEADERS_MAX);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .max_buf_size(HEAD_MAX_BYTES)
+        .max_headers(HEADERS_MAX);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     async move {
         tokio::pin!(connection);

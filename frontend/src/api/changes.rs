@@ -84,8 +84,5 @@ pub(super) fn modified_after(earlier: u64) -> u64 {
 
 /// `ResourceConflictException`.
 pub(super) fn not_now(why: &str) -> ApiError {
-    ApiError::new(
-        Code::ResourceConflictException,
-        format!("The operation cannot be performed at this time. {why}"),
-    )
+    ApiError::new(Code::ResourceConflictException, format!("The operation cannot be performed at this time. {why}"))
 }

@@ -11,6 +11,7 @@ use hearth_daemon::Clock;
 use hearth_domain::BundleDigest;
 use hearth_domain::limits::BUNDLE_ZIP_MAX_BYTES;
 use hearth_store::FunctionRecord;
+use hearth_store::unzip::inspect;
 use http::{Uri, header};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -62,7 +63,8 @@ impl CodeSource<'_> {
         if self.image_uri.is_some() {
             return Err(ApiError::invalid_parameter("Container images are not supported by Hearth. Send a ZipFile."));
         }
-        let text = self.zip_file.ok_or_else(|| ApiError::invalid_parameter("Please provide a source for function code."))?;
+        let text =
+            self.zip_file.ok_or_else(|| ApiError::invalid_parameter("Please provide a source for function code."))?;
         let text = text.into_owned();
         tokio::task::spawn_blocking(move || check_zip(&text)).await.map_err(ApiError::internal)?
     }
@@ -124,11 +126,4 @@ fn check_zip(text: &str) -> Result<CheckedZip, ApiError> {
     }
     inspect(&zip)?;
     Ok(CheckedZip { bytes: zip.into() })
-}
-
-fn inspect(zip: &[u8]) -> Result<(), ApiError> {
-    if zip.starts_with(b"PK") {
-        return Ok(());
-    }
-    Err(ApiError::invalid_parameter("Could not unzip uploaded file. Please check your file, then try to upload again."))
 }

@@ -178,12 +178,7 @@ impl<'a> State<'a> {
 }
 
 /// A function's ARN, with a version or without.
-pub(super) fn function_arn(
-    region: &str,
-    account: &AccountId,
-    name: &FunctionName,
-    version: Option<Version>,
-) -> String {
+pub(super) fn function_arn(region: &str, account: &AccountId, name: &FunctionName, version: Option<Version>) -> String {
     match version {
         None => format!("arn:aws:lambda:{region}:{account}:function:{name}"),
         Some(version) => format!("arn:aws:lambda:{region}:{account}:function:{name}:{version}"),

@@ -51,8 +51,12 @@ impl Api {
         if settings.handler.is_none() && runtime.family() != RuntimeFamily::Provided {
             return Err(mandatory());
         }
-        let function =
-            FunctionRef { account: account.clone(), name: name.clone(), version: Version::Latest, revision: new_revision() };
+        let function = FunctionRef {
+            account: account.clone(),
+            name: name.clone(),
+            version: Version::Latest,
+            revision: new_revision(),
+        };
         let mut record = with_defaults(function, &self.config.region, runtime);
         settings.apply(&mut record)?;
         record.tags = request.tags.unwrap_or_default();
@@ -112,9 +116,9 @@ impl Api {
         if request.tags.as_ref().is_some_and(|tags| tags.len() > TAGS_MAX) {
             return Err(ApiError::invalid_parameter(format!("A function has at most {TAGS_MAX} tags.")));
         }
-        target.filter(|target| target.qualifier.is_none()).ok_or_else(|| {
-            ApiError::invalid_parameter("A function is created without a version or alias in its name.")
-        })
+        target
+            .filter(|target| target.qualifier.is_none())
+            .ok_or_else(|| ApiError::invalid_parameter("A function is created without a version or alias in its name."))
     }
 }
 
@@ -123,8 +127,7 @@ pub(super) fn check_architectures(architectures: Option<&[String]>, errors: &mut
     let Some(architectures) = architectures else { return };
     let known = architectures.len() == 1 && ["x86_64", "arm64"].contains(&architectures[0].as_str());
     if !known {
-        let constraint =
-            "Member must satisfy constraint: [Member must satisfy enum value set: [x86_64, arm64], Member must not be null]";
+        let constraint = "Member must satisfy constraint: [Member must satisfy enum value set: [x86_64, arm64], Member must not be null]";
         errors.add(format_args!("[{}]", architectures.join(", ")), "architectures", constraint);
     }
 }

@@ -153,9 +153,9 @@ fn read_payload(call: &Call<'_>, invocation_type: InvocationType) -> Result<Byte
     if bytes == 0 {
         return Ok(Bytes::from_static(b"{}"));
     }
-    let checked = std::str::from_utf8(&call.body).map_err(|error| error.to_string()).and_then(|text| {
-        serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| error.to_string())
-    });
+    let checked = std::str::from_utf8(&call.body)
+        .map_err(|error| error.to_string())
+        .and_then(|text| serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| error.to_string()));
     checked.map_err(|error| {
         let text = format!("Could not parse request body into json: Could not parse payload into json: {error}");
         ApiError::new(Code::InvalidRequestContentException, text)

@@ -78,7 +78,9 @@ impl<'a> Claim<'a> {
             return Err(AuthError::Incomplete(text));
         }
         if terminator != TERMINATOR {
-            return Err(AuthError::Scope(format!("Credential should be scoped with a valid terminator: '{TERMINATOR}'.")));
+            return Err(AuthError::Scope(format!(
+                "Credential should be scoped with a valid terminator: '{TERMINATOR}'."
+            )));
         }
         Ok(Scope { key_id, date, region, service })
     }
@@ -89,7 +91,10 @@ impl<'a> Claim<'a> {
             return Err(incomplete(&format!("Unsupported AWS 'algorithm': '{algorithm}'.")));
         }
         let field = |name: &str| {
-            fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('=')).filter(|v| !v.is_empty())
+            fields
+                .split(',')
+                .find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='))
+                .filter(|v| !v.is_empty())
         };
         let (credential, signed, signature) = (field("Credential"), field("SignedHeaders"), field("Signature"));
         let date = amz_date(headers);
@@ -102,7 +107,8 @@ impl<'a> Claim<'a> {
         if date.is_none() {
             wrong.push_str("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ");
         }
-        let (Some(credential), Some(signed), Some(signature), Some(date)) = (credential, signed, signature, date) else {
+        let (Some(credential), Some(signed), Some(signature), Some(date)) = (credential, signed, signature, date)
+        else {
             return Err(incomplete(wrong.trim_end()));
         };
         let date = AmzDate::parse(date)
@@ -172,8 +178,9 @@ fn declared_payload(value: Option<&[u8]>) -> Result<Option<PayloadHash>, AuthErr
         Some(value) if value == PayloadHash::UNSIGNED.as_bytes() => Ok(Some(PayloadHash::Unsigned)),
         Some(value) => {
             let mut hash = [0; 32];
-            hex::decode_to_slice(value, &mut hash)
-                .map_err(|_| incomplete("x-amz-content-sha256 must be UNSIGNED-PAYLOAD or a SHA-256 in hexadecimal."))?;
+            hex::decode_to_slice(value, &mut hash).map_err(|_| {
+                incomplete("x-amz-content-sha256 must be UNSIGNED-PAYLOAD or a SHA-256 in hexadecimal.")
+            })?;
             Ok(Some(PayloadHash::Sha256(hash)))
         }
     }

@@ -10,8 +10,7 @@ use super::{CLOCK_SKEW_MAX_S, SERVICE};
 use crate::calendar::AmzDate;
 
 /// Headers that change what a request does: if present they must be signed, so that nobody on the way can add them.
-const MUST_BE_SIGNED: [&str; 4] =
-    ["x-amz-date", "x-amz-invocation-type", "x-amz-log-type", "x-amz-client-context"];
+const MUST_BE_SIGNED: [&str; 4] = ["x-amz-date", "x-amz-invocation-type", "x-amz-log-type", "x-amz-client-context"];
 
 /// Checks signatures; keeps the signing keys of credentials that proved good.
 #[derive(Default)]
@@ -106,10 +105,10 @@ impl Verifier {
         let skip = matches!(claim.form, Form::Query { .. }).then_some("X-Amz-Signature");
         let query = parts.uri.query().unwrap_or_default();
         let (method, path) = (parts.method.as_str(), parts.uri.path());
-        let canonical =
-            canonical_request(method, path, query, &parts.headers, &claim.signed_headers, skip, &payload).ok_or_else(
-                || AuthError::UnsignedHeader("A header named in SignedHeaders is missing from the request.".to_owned()),
-            )?;
+        let canonical = canonical_request(method, path, query, &parts.headers, &claim.signed_headers, skip, &payload)
+            .ok_or_else(|| {
+            AuthError::UnsignedHeader("A header named in SignedHeaders is missing from the request.".to_owned())
+        })?;
         let scope = claim.credential.split_once('/').map_or("", |(_, scope)| scope);
         let to_sign = string_to_sign(&claim.date, scope, &canonical);
         let mut signature = [0; 32];
@@ -145,7 +144,9 @@ fn check_time(claim: &Claim<'_>, now: AmzDate) -> Result<(), AuthError> {
     };
     if signed.unix_s() + life_s < now_s {
         let earliest = AmzDate::from_unix(now_s - life_s);
-        return Err(AuthError::Time(format!("Signature expired: {signed} is now earlier than {earliest} ({now} - {life})")));
+        return Err(AuthError::Time(format!(
+            "Signature expired: {signed} is now earlier than {earliest} ({now} - {life})"
+        )));
     }
     Ok(())
 }

@@ -300,14 +300,18 @@ mod tests {
         let text = errors.to_string();
         assert!(text.starts_with("6 validation errors detected: Value 'nobody' at 'role'"), "{text}");
         assert!(text.contains("Value '64' at 'memorySize' failed to satisfy constraint: Member must have value greater than or equal to 128"));
-        assert!(text.contains("Value '901' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 900"));
+        assert!(text.contains(
+            "Value '901' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 900"
+        ));
     }
 
     #[test]
     fn roles_hold_their_pattern() {
         assert!(is_role("arn:aws:iam::000000000000:role/lambda"));
         assert!(is_role("arn:aws:iam::000000000000:role/service-role/a.b@c"));
-        for bad in ["", "role", "arn:aws:iam::1:role/x", "arn:aws:iam::000000000000:role/", "arn:aws:iam::000000000000:user/x"] {
+        for bad in
+            ["", "role", "arn:aws:iam::1:role/x", "arn:aws:iam::000000000000:role/", "arn:aws:iam::000000000000:user/x"]
+        {
             assert!(!is_role(bad), "{bad:?} was taken for a role");
         }
     }

@@ -177,7 +177,8 @@ impl<'a> NameParts<'a> {
         let is_word = |word: &str| {
             !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         };
-        let well_formed = is_word(name) && qualifier.is_none_or(|qualifier| qualifier == "$LATEST" || is_word(qualifier));
+        let well_formed =
+            is_word(name) && qualifier.is_none_or(|qualifier| qualifier == "$LATEST" || is_word(qualifier));
         well_formed.then_some(Self { region, account, name, qualifier })
     }
 }
