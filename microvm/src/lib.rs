@@ -3,7 +3,12 @@
 //! Absent on purpose: functions, slots, leases. This crate boots a program in a sandbox, hands out a byte channel to
 //! it, and says what it used and how it ended.
 
+mod cgroup;
+mod exit;
+pub mod jail;
 pub mod sandbox;
+mod state;
+mod sys;
 
 pub use sandbox::{
     BootError, BootSpec, Ended, Isolation, Launcher, Limits, Sandbox, SandboxError, SandboxUsage, Unenforced,

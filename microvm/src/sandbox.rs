@@ -84,6 +84,11 @@ pub trait Launcher: Send + Sync + 'static {
     /// What can't be enforced on this host, each with what to do about it. Empty where all holds.
     fn unenforced(&self) -> Vec<Unenforced>;
 
+    /// The user and group, as seen inside, for programs other than the first; `None` where there is only one user.
+    fn user(&self) -> Option<(u32, u32)> {
+        None
+    }
+
     /// Starts a sandbox. Answers as soon as its first process runs; that it is *up* is for the channel to say.
     async fn boot(&self, spec: BootSpec) -> Result<Box<dyn Sandbox>, BootError>;
 

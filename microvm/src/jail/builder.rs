@@ -1,0 +1,188 @@
+//! The thread that boots sandboxes: it sits in a mount namespace of its own that has the shared root, and, on cgroup
+//! version 1, in the groups of the *next* sandbox, so that the child is born in both.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+use seccompiler::BpfProgram;
+
+use super::entry::{self, Entry};
+use super::ids::{Ids, Lease};
+use super::root::{self, Root};
+use crate::cgroup::{Group, Parent};
+use crate::sandbox::{BootError, BootSpec};
+use crate::state::State;
+use crate::sys;
+use crate::sys::spawn::{SpawnError, Spawned, out_of_the_way, spawn};
+
+/// What booting needs, owned by the thread.
+pub(super) struct Builder {
+    root: Root,
+    parent: Arc<Parent>,
+    state: Arc<State>,
+    ids: Arc<Ids>,
+    filters: [BpfProgram; 2],
+    settings: Settings,
+    /// The groups of the next sandbox, this thread in them.
+    berth: Option<Group>,
+    serial: u64,
+}
+
+/// The part of the launcher's configuration that booting needs.
+pub(super) struct Settings {
+    pub(super) shm_bytes: u64,
+    pub(super) cpus: Option<String>,
+}
+
+/// A sandbox that runs.
+pub(super) struct Booted {
+    pub(super) spawned: Spawned,
+    pub(super) channel: UnixStream,
+    /// Its mount namespace.
+    pub(super) mounts: OwnedFd,
+    pub(super) group: Group,
+    pub(super) ids: Lease,
+}
+
+impl Builder {
+    /// On the thread that will boot.
+    pub(super) fn new(
+        state: Arc<State>,
+        parent: Arc<Parent>,
+        ids: Arc<Ids>,
+        filters: [BpfProgram; 2],
+        settings: Settings,
+    ) -> io::Result<Self> {
+        sys::identity::unshare(UnshareFlags::FS | UnshareFlags::NEWNS)?;
+        // The thread's own now: files of the root are for all to read, whatever the process likes.
+        rustix::process::umask(rustix::fs::Mode::from(0o022));
+        let root = Root::prepare(&state.directory().join("root"))?;
+        let mut builder = Self { root, parent, state, ids, filters, settings, berth: None, serial: 0 };
+        builder.prepare_berth()?;
+        Ok(builder)
+    }
+
+    /// Boots. Leaves nothing if it fails.
+    pub(super) fn boot(&mut self, spec: &BootSpec) -> Result<Booted, BootError> {
+        let failed = |SpawnError { step, source }| BootError { id: spec.id.clone(), step, source };
+        self.prepare_berth().map_err(|error| failed(SpawnError::new("make cgroups", error)))?;
+        let Some(group) = self.berth.take() else {
+            return Err(failed(SpawnError::new("make cgroups", io::ErrorKind::NotFound)));
+        };
+        match self.boot_in(spec, &group) {
+            Ok((spawned, channel, mounts, ids)) => Ok(Booted { spawned, channel, mounts, group, ids }),
+            Err(error) => {
+                self.state.forget_sandbox(&spec.id);
+                self.abandon(&group);
+                Err(failed(error))
+            }
+        }
+    }
+
+    /// Makes the next sandbox's groups and moves this thread there, ahead of time: it takes the kernel some 10 ms.
+    pub(super) fn prepare_berth(&mut self) -> io::Result<()> {
+        if self.berth.is_none() {
+            self.serial += 1;
+            let group = self.parent.group(&self.serial.to_string())?;
+            if let Err(error) = group.enter() {
+                self.abandon(&group);
+                return Err(error);
+            }
+            self.berth = Some(group);
+        }
+        Ok(())
+    }
+
+    fn boot_in(
+        &mut self,
+        spec: &BootSpec,
+        group: &Group,
+    ) -> Result<(Spawned, UnixStream, OwnedFd, Lease), SpawnError> {
+        let step = |name: &'static str| move |error: io::Error| SpawnError::new(name, error);
+        group.apply(&spec.limits, self.settings.cpus.as_deref()).map_err(step("set limits"))?;
+        let ids = self.ids.lease().map_err(step("take user ids"))?;
+        let (ours, theirs) = UnixStream::pair().map_err(step("socketpair"))?;
+        let script = self.script(spec, theirs).map_err(|(name, error)| SpawnError::new(name, error))?;
+        let mut mounts = None;
+        let spawned = spawn(script, entry::NAMESPACES, group.clone_into(), |pid, _| {
+            self.map_ids(pid, &ids).map_err(step("map user ids"))?;
+            mounts = Some(open_mount_namespace(pid).map_err(step("open the mount namespace"))?);
+            self.state.write_sandbox(&spec.id, pid).map_err(step("write the record"))
+        })?;
+        // The child took another user while it shared our memory; the kernel then treats us as set-user-id.
+        let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable);
+        let mounts = mounts.ok_or_else(|| SpawnError::new("open the mount namespace", io::ErrorKind::NotFound))?;
+        Ok((spawned, ours, mounts, ids))
+    }
+
+    fn script(
+        &mut self,
+        spec: &BootSpec,
+        channel: UnixStream,
+    ) -> Result<sys::script::Script, (String, io::Error)> {
+        let mut trees = vec![(self.tree(&spec.init, Path::new(root::INIT), false)?, Path::new(root::INIT))];
+        for (host, inside) in &spec.read_only {
+            let directory = root::is_directory(host).map_err(|error| (format!("look at {}", host.display()), error))?;
+            trees.push((self.tree(host, inside, directory)?, inside));
+        }
+        let open_null = || -> io::Result<OwnedFd> {
+            out_of_the_way(fs::OpenOptions::new().read(true).write(true).open("/dev/null")?)
+        };
+        let entry = Entry {
+            spec,
+            root: self.root.path(),
+            trees,
+            channel: out_of_the_way(channel.as_fd()).map_err(|error| ("channel".to_owned(), error))?,
+            null: open_null().map_err(|error| ("open /dev/null".to_owned(), error))?,
+            shm_bytes: self.settings.shm_bytes,
+            filters: &self.filters,
+            change_user: !self.ids.only_own(),
+        };
+        entry::script(entry).map_err(|error| ("prepare".to_owned(), error))
+    }
+
+    fn tree(&mut self, host: &Path, inside: &Path, directory: bool) -> Result<OwnedFd, (String, io::Error)> {
+        let failed = |error| (format!("show {} as {}", host.display(), inside.display()), error);
+        self.root.ensure_mount_point(inside, directory).map_err(failed)?;
+        let tree = root::detached(host).map_err(failed)?;
+        out_of_the_way(tree).map_err(failed)
+    }
+
+    fn map_ids(&self, pid: Pid, ids: &Lease) -> io::Result<()> {
+        let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+        let map = ids.range.map();
+        if self.ids.only_own() {
+            // Without a privilege over groups the kernel wants groups fixed first.
+            fs::write(process.join("setgroups"), "deny")?;
+        }
+        fs::write(process.join("gid_map"), &map)?;
+        fs::write(process.join("uid_map"), &map)
+    }
+
+    fn abandon(&self, group: &Group) {
+        let left = self.parent.leave().and_then(|()| group.remove());
+        if let Err(error) = left {
+            tracing::warn!(%error, "a control group stays until the next clean-up");
+        }
+    }
+}
+
+impl Drop for Builder {
+    fn drop(&mut self) {
+        if let Some(group) = self.berth.take() {
+            self.abandon(&group);
+        }
+        self.parent.remove();
+        self.state.forget_groups();
+    }
+}
+
+fn open_mount_namespace(pid: Pid) -> io::Result<OwnedFd> {
+    Ok(fs::File::open(format!("/proc/{}/ns/mnt", pid.as_raw_nonzero()))?.into())
+}

@@ -1,0 +1,189 @@
+//! A running jail.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::net::UnixStream;
+
+use super::builder::Booted;
+use super::ids::Lease;
+use super::launcher::Shared;
+use super::root;
+use crate::cgroup::Group;
+use crate::exit::{Child, ExitStatus};
+use crate::sandbox::{Ended, Limits, Sandbox, SandboxError, SandboxUsage};
+
+/// Longest time a killed sandbox's first process may take to end: it waits for all others inside.
+const DEATH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A sandbox and what there is of it on the host.
+pub(super) struct Cell {
+    id: String,
+    channel: Option<UnixStream>,
+    code_attached: bool,
+    shared: Arc<Shared>,
+    remains: Arc<Remains>,
+    buried: Option<Ended>,
+}
+
+/// What has to be removed in the end.
+struct Remains {
+    child: Child,
+    group: Group,
+    mounts: Arc<OwnedFd>,
+    paused: AtomicBool,
+    /// Free for another sandbox when this one is gone.
+    _ids: Lease,
+}
+
+impl Cell {
+    /// Within a tokio runtime.
+    pub(super) fn new(id: String, booted: Booted, shared: Arc<Shared>) -> io::Result<Self> {
+        let Booted { spawned, channel, mounts, group, ids } = booted;
+        channel.set_nonblocking(true)?;
+        let child = Child::new(spawned.pidfd)?;
+        let remains = Remains { child, group, mounts: Arc::new(mounts), paused: AtomicBool::new(false), _ids: ids };
+        Ok(Self {
+            id,
+            channel: Some(UnixStream::from_std(channel)?),
+            code_attached: false,
+            shared,
+            remains: Arc::new(remains),
+            buried: None,
+        })
+    }
+
+    fn failed(&self, step: &str) -> impl Fn(io::Error) -> SandboxError {
+        let (id, step) = (self.id.clone(), step.to_owned());
+        move |source| SandboxError { id: id.clone(), step: step.clone(), source }
+    }
+
+    async fn freeze(&self, frozen: bool, step: &str) -> Result<(), SandboxError> {
+        let remains = Arc::clone(&self.remains);
+        let change = move || {
+            remains.paused.store(true, Ordering::Release);
+            let outcome = remains.group.freeze(frozen);
+            if outcome.is_ok() {
+                remains.paused.store(frozen, Ordering::Release);
+            }
+            outcome
+        };
+        let outcome = tokio::task::spawn_blocking(change).await.map_err(io::Error::other);
+        outcome.and_then(|outcome| outcome).map_err(self.failed(step))
+    }
+}
+
+impl Remains {
+    fn kill(&self) {
+        self.child.kill();
+        if self.paused.load(Ordering::Acquire)
+            && let Err(error) = self.group.freeze(false)
+        {
+            tracing::warn!(%error, "a paused sandbox could not be thawed to die");
+        }
+    }
+
+    fn ended(&self, ExitStatus { status, signal }: ExitStatus) -> Ended {
+        let out_of_memory = self.group.usage().is_ok_and(|usage| usage.oom_kills > 0);
+        Ended { status, signal, out_of_memory }
+    }
+
+    /// When the first process is gone, so are all others: its end waits for theirs.
+    fn remove(&self, id: &str, shared: &Shared) -> io::Result<()> {
+        self.group.remove()?;
+        shared.state.forget_sandbox(id);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Sandbox for Cell {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn channel(&mut self) -> Option<UnixStream> {
+        self.channel.take()
+    }
+
+    async fn attach_code(&mut self, code: &Path) -> Result<PathBuf, SandboxError> {
+        let step = format!("attach {}", code.display());
+        if self.code_attached {
+            return Err(self.failed(&step)(io::ErrorKind::AlreadyExists.into()));
+        }
+        let code = std::path::absolute(code).map_err(self.failed(&step))?;
+        let mounts = Arc::clone(&self.remains.mounts);
+        let attached = self.shared.doorman.run(move |doorman| doorman.attach_code(&mounts, &code)).await;
+        attached.and_then(|outcome| outcome).map_err(self.failed(&step))?;
+        self.code_attached = true;
+        Ok(PathBuf::from(root::TASK_ROOT))
+    }
+
+    async fn set_limits(&self, limits: Limits) -> Result<(), SandboxError> {
+        let cpus = self.shared.cpus.as_deref();
+        self.remains.group.apply(&limits, cpus).map_err(self.failed("set limits"))?;
+        self.remains.group.limit_open_files(limits.max_open_files).map_err(self.failed("limit open files"))?;
+        let mounts = Arc::clone(&self.remains.mounts);
+        let resized = self.shared.doorman.run(move |doorman| doorman.resize_tmp(&mounts, limits.tmp_bytes)).await;
+        resized.and_then(|outcome| outcome).map_err(self.failed("resize /tmp"))
+    }
+
+    fn usage(&self) -> Result<SandboxUsage, SandboxError> {
+        self.remains.group.usage().map_err(self.failed("read usage"))
+    }
+
+    fn reset_memory_peak(&self) {
+        self.remains.group.reset_memory_peak();
+    }
+
+    async fn pause(&self) -> Result<(), SandboxError> {
+        self.freeze(true, "pause").await
+    }
+
+    async fn resume(&self) -> Result<(), SandboxError> {
+        self.freeze(false, "resume").await
+    }
+
+    async fn ended(&self) -> Ended {
+        match self.buried {
+            Some(ended) => ended,
+            None => self.remains.ended(self.remains.child.ended().await),
+        }
+    }
+
+    async fn kill(&mut self) -> Result<Ended, SandboxError> {
+        if let Some(ended) = self.buried {
+            return Ok(ended);
+        }
+        self.remains.kill();
+        let ended = self.remains.ended(self.remains.child.ended().await);
+        let (remains, shared, id) = (Arc::clone(&self.remains), Arc::clone(&self.shared), self.id.clone());
+        let removed = self.shared.undertaker.run(move |()| remains.remove(&id, &shared)).await;
+        removed.and_then(|outcome| outcome).map_err(self.failed("remove cgroups"))?;
+        self.buried = Some(ended);
+        Ok(ended)
+    }
+}
+
+impl Drop for Cell {
+    fn drop(&mut self) {
+        if self.buried.is_some() {
+            return;
+        }
+        self.remains.kill();
+        let (remains, shared, id) = (Arc::clone(&self.remains), Arc::clone(&self.shared), self.id.clone());
+        self.shared.undertaker.post(move |()| {
+            if !remains.child.wait_blocking(DEATH_TIMEOUT) {
+                return tracing::error!(id, "a killed sandbox does not end");
+            }
+            if let Err(error) = remains.remove(&id, &shared) {
+                tracing::warn!(id, %error, "something of a sandbox stays until the next clean-up");
+            }
+        });
+    }
+}

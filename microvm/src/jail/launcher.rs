@@ -1,0 +1,143 @@
+//! Boots jails, and removes what an earlier launcher left.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::builder::{Builder, Settings};
+use super::cell::Cell;
+use super::doorman::Doorman;
+use super::ids::Ids;
+use super::thread::Thread;
+use super::{JailConfig, JailError, filter, root, rootless};
+use crate::cgroup::{self, Controller, Layout, Parent};
+use crate::sandbox::{BootError, BootSpec, Isolation, Launcher, Sandbox, SandboxError, Unenforced};
+use crate::state::State;
+
+/// Longest [`BootSpec::id`].
+const MAX_ID_BYTES: usize = 64;
+
+/// Boots programs in jails. While one lives it has its state directory for itself.
+pub struct JailLauncher {
+    builder: Arc<Thread<Builder>>,
+    shared: Arc<Shared>,
+    controllers: Vec<Controller>,
+    only_own_user: bool,
+}
+
+/// What sandboxes need while they live.
+pub(super) struct Shared {
+    pub(super) state: Arc<State>,
+    pub(super) doorman: Thread<Doorman>,
+    pub(super) undertaker: Thread<()>,
+    pub(super) cpus: Option<String>,
+    /// Its end would end every sandbox: it is their parent.
+    _builder: Arc<Thread<Builder>>,
+}
+
+impl JailLauncher {
+    /// Prepares what all sandboxes share: threads, the root file system, cgroup directories.
+    pub fn new(config: JailConfig) -> Result<Self, JailError> {
+        let failed = |step: &'static str| move |source: io::Error| JailError { step, source };
+        let state = Arc::new(State::open(&config.state_dir).map_err(failed("take the state directory"))?);
+        let layout = Layout::of_this_process().map_err(failed("look for cgroups"))?;
+        let below = config.cgroup_parent.as_deref();
+        state.write_groups(&Parent::paths(&layout, below, state.owner())).map_err(failed("write down cgroups"))?;
+        let parent = Arc::new(Parent::create(&layout, below, state.owner()));
+        let controllers = parent.controllers();
+        let ids = Arc::new(match rootless::own_ids().map_err(failed("read user ids"))? {
+            None => Ids::of_host(config.first_uid, &config.lock_dir).map_err(failed("take user ids"))?,
+            Some(ids) => Ids::of_namespace(ids),
+        });
+        let only_own_user = ids.only_own();
+        let filters = filter::programs().map_err(|error| JailError::new("make seccomp filters", io::Error::other(error)))?;
+        let settings = Settings { shm_bytes: config.shm_bytes, cpus: config.cpus.clone() };
+        let builder_state = Arc::clone(&state);
+        let make = move || Builder::new(builder_state, parent, ids, filters, settings);
+        let builder = Arc::new(Thread::start("jail-builder", make).map_err(failed("prepare the root file system"))?);
+        let doorman = Thread::start("jail-doorman", Doorman::new).map_err(failed("start the doorman"))?;
+        let undertaker = Thread::start("jail-undertaker", || Ok::<_, io::Error>(())).map_err(failed("start a thread"))?;
+        let shared = Shared { state, doorman, undertaker, cpus: config.cpus, _builder: Arc::clone(&builder) };
+        Ok(Self { builder, shared: Arc::new(shared), controllers, only_own_user })
+    }
+}
+
+#[async_trait]
+impl Launcher for JailLauncher {
+    fn isolation(&self) -> Isolation {
+        Isolation::Jail
+    }
+
+    fn unenforced(&self) -> Vec<Unenforced> {
+        let mut found: Vec<_> =
+            super::unenforced::LIMITS.iter().filter(|limit| !limit.holds(&self.controllers)).map(|limit| limit.tell()).collect();
+        if self.only_own_user {
+            found.push(super::unenforced::own_user());
+        }
+        found
+    }
+
+    fn user(&self) -> Option<(u32, u32)> {
+        (!self.only_own_user).then_some(root::USER)
+    }
+
+    async fn boot(&self, spec: BootSpec) -> Result<Box<dyn Sandbox>, BootError> {
+        let spec = checked(spec)?;
+        let id = spec.id.clone();
+        let failed = |source| BootError { id: id.clone(), step: "boot".to_owned(), source };
+        let shared = Arc::clone(&self.shared);
+        let booted = self.builder.run(move |builder| builder.boot(&spec)).await.map_err(failed)??;
+        self.builder.post(|builder| {
+            if let Err(error) = builder.prepare_berth() {
+                tracing::warn!(%error, "no control groups for the next sandbox as yet");
+            }
+        });
+        let cell = Cell::new(id.clone(), booted, shared).map_err(failed)?;
+        Ok(Box::new(cell))
+    }
+
+    async fn clean_up(&self) -> Result<usize, SandboxError> {
+        let state = Arc::clone(&self.shared.state);
+        let id = state.directory().display().to_string();
+        let cleaned = self.shared.undertaker.run(move |()| clean_up(&state)).await.and_then(|outcome| outcome);
+        cleaned.map_err(|source| SandboxError { id, step: "clean up".to_owned(), source })
+    }
+}
+
+/// Kills and removes what the state directory lists of earlier launchers.
+fn clean_up(state: &State) -> io::Result<usize> {
+    let sandboxes = state.kill_earlier_sandboxes()?;
+    for (record, groups) in state.earlier_groups()? {
+        for group in groups {
+            cgroup::remove_leftovers(group)?;
+        }
+        std::fs::remove_file(record)?;
+    }
+    for id in &sandboxes {
+        state.forget_sandbox(id);
+    }
+    Ok(sandboxes.len())
+}
+
+/// Refuses an id that could be a path, and makes paths independent of who looks.
+fn checked(mut spec: BootSpec) -> Result<BootSpec, BootError> {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let fine = (1..=MAX_ID_BYTES).contains(&spec.id.len()) && spec.id.bytes().all(legal);
+    let absolute = || -> io::Result<(PathBuf, Vec<(PathBuf, PathBuf)>)> {
+        if !fine {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an id is 1 to 64 of a-z, 0-9 and -"));
+        }
+        let pairs = spec.read_only.iter().map(|(host, inside)| Ok((std::path::absolute(host)?, inside.clone())));
+        Ok((std::path::absolute(&spec.init)?, pairs.collect::<io::Result<_>>()?))
+    };
+    match absolute() {
+        Ok((init, read_only)) => {
+            spec.init = init;
+            spec.read_only = read_only;
+            Ok(spec)
+        }
+        Err(source) => Err(BootError { id: spec.id, step: "check".to_owned(), source }),
+    }
+}

@@ -1,0 +1,57 @@
+//! A thread that owns something and does, one after the other, what others ask of it.
+
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+
+use tokio::sync::oneshot;
+
+type Job<C> = Box<dyn FnOnce(&mut C) + Send>;
+
+/// Owns a `C` on a thread of its own, which ends when this is dropped and all jobs are done.
+pub(super) struct Thread<C> {
+    jobs: mpsc::Sender<Job<C>>,
+}
+
+impl<C: 'static> Thread<C> {
+    /// Starts it; `make` runs on it.
+    pub(super) fn start<E: Send + From<io::Error> + 'static>(
+        name: &str,
+        make: impl FnOnce() -> Result<C, E> + Send + 'static,
+    ) -> Result<Self, E> {
+        let (jobs, queue) = mpsc::channel::<Job<C>>();
+        let (ready, made) = mpsc::channel();
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let mut owned = match make() {
+                Ok(owned) => owned,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+            let _ = ready.send(Ok(()));
+            for job in queue {
+                job(&mut owned);
+            }
+        })?;
+        made.recv().map_err(|_| gone())??;
+        Ok(Self { jobs })
+    }
+
+    /// Does something on the thread and waits for the answer. Once asked it is done, also if nobody waits any more.
+    pub(super) async fn run<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut C) -> R + Send + 'static,
+    ) -> io::Result<R> {
+        let (answer, answered) = oneshot::channel();
+        self.post(move |owned| drop(answer.send(job(owned))));
+        answered.await.map_err(|_| gone())
+    }
+
+    /// Does something on the thread, some time.
+    pub(super) fn post(&self, job: impl FnOnce(&mut C) + Send + 'static) {
+        // A thread that is gone has panicked; whoever waits for an answer hears of it.
+        let _ = self.jobs.send(Box::new(job));
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the jail's thread has ended")
+}

@@ -1,0 +1,14 @@
+//! What the standard library and `rustix` don't offer: starting a process in new namespaces from a program that has
+//! threads. The only place of this crate with `unsafe`.
+//!
+//! - [`script`]: what a child does before it executes its program, as data.
+//! - [`syscall`]: one system call by registers, without libc's `errno`.
+//! - [`spawn`]: a child that shares this process's memory, carries out a script and executes.
+//! - [`event`], [`identity`], [`mount`]: single calls that have no safe wrapper elsewhere.
+
+pub(crate) mod event;
+pub(crate) mod identity;
+pub(crate) mod mount;
+pub(crate) mod script;
+pub(crate) mod spawn;
+mod syscall;
