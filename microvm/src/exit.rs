@@ -66,6 +66,11 @@ impl Child {
         self.collect().is_some()
     }
 
+    /// Whether its end has been seen: from then on its number may be another process's.
+    pub(crate) fn is_collected(&self) -> bool {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn collect(&self) -> Option<ExitStatus> {
         let mut known = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_none() {

@@ -26,7 +26,6 @@ mod launcher;
 mod policy;
 mod root;
 mod rootless;
-mod thread;
 mod unenforced;
 
 use std::io;

@@ -6,9 +6,12 @@
 mod cgroup;
 mod exit;
 pub mod jail;
+pub mod process;
+mod program;
 pub mod sandbox;
 mod state;
 mod sys;
+mod thread;
 
 pub use sandbox::{
     BootError, BootSpec, Ended, Isolation, Launcher, Limits, Sandbox, SandboxError, SandboxUsage, Unenforced,

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -73,6 +74,31 @@ pub struct BootSpec {
     pub read_only: Vec<(PathBuf, PathBuf)>,
     /// What it may use until [`Sandbox::set_limits`].
     pub limits: Limits,
+}
+
+/// Longest [`BootSpec::id`], bytes.
+const MAX_ID_BYTES: usize = 64;
+
+impl BootSpec {
+    /// Refuses an id that could be a path, and makes the host's paths independent of who looks.
+    pub(crate) fn checked(mut self) -> Result<Self, BootError> {
+        match self.make_absolute() {
+            Ok(()) => Ok(self),
+            Err(source) => Err(BootError { id: self.id, step: "check".to_owned(), source }),
+        }
+    }
+
+    fn make_absolute(&mut self) -> io::Result<()> {
+        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if !(1..=MAX_ID_BYTES).contains(&self.id.len()) || !self.id.bytes().all(legal) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an id is 1 to 64 of a-z, 0-9 and -"));
+        }
+        self.init = std::path::absolute(&self.init)?;
+        for (host, _) in &mut self.read_only {
+            *host = std::path::absolute(&*host)?;
+        }
+        Ok(())
+    }
 }
 
 /// Boots sandboxes of one kind.

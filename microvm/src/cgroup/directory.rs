@@ -73,10 +73,7 @@ pub(super) fn number(content: &str) -> u64 {
 
 /// The number behind `key` in a file of `key number` lines.
 pub(super) fn keyed_number(content: &str, key: &str) -> u64 {
-    content
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
-        .unwrap_or(0)
+    content.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Whether a file says nothing.

@@ -161,7 +161,11 @@ impl<'a> Mount<'a> {
     /// Where the cgroup `path` is in the file system, this mount showing the part below its root.
     fn locate(&self, path: &str) -> PathBuf {
         let below = Path::new(path).strip_prefix(self.root).unwrap_or(Path::new("")).to_path_buf();
-        if below.as_os_str().is_empty() { self.at.clone() } else { self.at.join(below.strip_prefix("/").unwrap_or(&below)) }
+        if below.as_os_str().is_empty() {
+            self.at.clone()
+        } else {
+            self.at.join(below.strip_prefix("/").unwrap_or(&below))
+        }
     }
 }
 

@@ -123,7 +123,11 @@ fn create_v2(hierarchy: &Hierarchy, base: &Path, name: &str) -> io::Result<(Vec<
             controllers.push(*controller);
         }
     }
-    if controllers.contains(&Controller::Memory) { Ok((controllers, directory)) } else { Err(not_delegated(&directory)) }
+    if controllers.contains(&Controller::Memory) {
+        Ok((controllers, directory))
+    } else {
+        Err(not_delegated(&directory))
+    }
 }
 
 /// On version 2 a group that hands controllers down holds no process itself. Moves this process into a leaf, if it is

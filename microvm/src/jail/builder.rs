@@ -99,11 +99,7 @@ impl Builder {
         Ok(())
     }
 
-    fn boot_in(
-        &mut self,
-        spec: &BootSpec,
-        group: &Group,
-    ) -> Result<(Spawned, UnixStream, OwnedFd, Lease), SpawnError> {
+    fn boot_in(&mut self, spec: &BootSpec, group: &Group) -> Result<(Spawned, UnixStream, OwnedFd, Lease), SpawnError> {
         let step = |name: &'static str| move |error: io::Error| SpawnError::new(name, error);
         group.apply(&spec.limits, self.settings.cpus.as_deref()).map_err(step("set limits"))?;
         let ids = self.ids.lease().map_err(step("take user ids"))?;
@@ -121,11 +117,7 @@ impl Builder {
         Ok((spawned, ours, mounts, ids))
     }
 
-    fn script(
-        &mut self,
-        spec: &BootSpec,
-        channel: UnixStream,
-    ) -> Result<sys::script::Script, (String, io::Error)> {
+    fn script(&mut self, spec: &BootSpec, channel: UnixStream) -> Result<sys::script::Script, (String, io::Error)> {
         let mut trees = vec![(self.tree(&spec.init, Path::new(root::INIT), false)?, Path::new(root::INIT))];
         for (host, inside) in &spec.read_only {
             let directory = root::is_directory(host).map_err(|error| (format!("look at {}", host.display()), error))?;

@@ -5,20 +5,20 @@
 //! over the host. By the last step it has three capabilities left (set user, set group, kill), can't regain others,
 //! and is under the filter.
 
-use std::ffi::{CString, OsStr, c_int, c_long};
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use libc::{
     MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_NOFILE,
-    SYS_chdir, SYS_dup2, SYS_ioctl, SYS_mount, SYS_move_mount, SYS_pivot_root, SYS_prctl, SYS_prlimit64, SYS_seccomp,
-    SYS_setgroups, SYS_sethostname, SYS_setresgid, SYS_setresuid, SYS_setsid, SYS_socket, SYS_umount2, SYS_unshare,
+    SYS_chdir, SYS_ioctl, SYS_mount, SYS_move_mount, SYS_pivot_root, SYS_seccomp, SYS_setgroups, SYS_sethostname,
+    SYS_setresgid, SYS_setresuid, SYS_setsid, SYS_socket, SYS_umount2, SYS_unshare,
 };
 use seccompiler::{BpfProgram, sock_filter};
 
 use super::root;
+use crate::program::{default_signals, die_with_parent, execute, limit, prctl, take_descriptors, text};
 use crate::sandbox::{BootSpec, Limits};
 use crate::sys::script::{Arg, Script};
 
@@ -43,17 +43,8 @@ const CAPABILITY_VERSION_3: u64 = 0x2008_0522;
 
 /// What the host's kernel tells in `/proc` about more than the sandbox, or could be told through it. All of `/proc` is
 /// read-only and belongs to a user that is not in the sandbox; this hides it as well.
-const MASKED: [&str; 9] = [
-    "kcore",
-    "keys",
-    "key-users",
-    "kmsg",
-    "kallsyms",
-    "sched_debug",
-    "sysrq-trigger",
-    "timer_list",
-    "kpagecount",
-];
+const MASKED: [&str; 9] =
+    ["kcore", "keys", "key-users", "kmsg", "kallsyms", "sched_debug", "sysrq-trigger", "timer_list", "kpagecount"];
 /// Bytes of a page, for the number of files a tmpfs may hold.
 const TMP_BYTES_PER_FILE: u64 = 4_096;
 /// Files that even the smallest `/tmp` may hold.
@@ -171,36 +162,6 @@ fn set_resource_limits(script: &mut Script, limits: &Limits) {
     }
 }
 
-/// Sets a soft and hard resource limit.
-pub(crate) fn limit(script: &mut Script, name: &'static str, resource: u64, value: u64) {
-    let args = [Arg::Number(0), Arg::Number(resource), Arg::Words(vec![value, value]), Arg::Number(0)];
-    script.step(name, SYS_prlimit64, args);
-}
-
-/// 0, 1 and 2 lead nowhere; 3 is the channel. All else is closed by exec.
-pub(crate) fn take_descriptors(script: &mut Script, channel: OwnedFd, null: OwnedFd) {
-    script.step("null as 0", SYS_dup2, [Arg::Fd(null), Arg::Number(0)]);
-    script.step("null as 1", SYS_dup2, [Arg::Number(0), Arg::Number(1)]);
-    script.step("null as 2", SYS_dup2, [Arg::Number(0), Arg::Number(2)]);
-    script.step("channel as 3", SYS_dup2, [Arg::Fd(channel), Arg::Number(3)]);
-}
-
-/// What the launcher's process ignores (a Rust program ignores broken pipes) a new program must not inherit.
-pub(crate) fn default_signals(script: &mut Script) {
-    const SIGNAL_SET_BYTES: u64 = 8;
-    let default = || Arg::Words(vec![0; 4]);
-    let args = [Arg::Number(libc::SIGPIPE as u64), default(), Arg::Number(0), Arg::Number(SIGNAL_SET_BYTES)];
-    script.step("default signals", libc::SYS_rt_sigaction, args);
-    let how = Arg::Number(libc::SIG_SETMASK as u64);
-    let args = [how, Arg::Words(vec![0]), Arg::Number(0), Arg::Number(SIGNAL_SET_BYTES)];
-    script.step("unblock signals", libc::SYS_rt_sigprocmask, args);
-}
-
-/// The parent is the launcher's thread, which lives as long as the launcher and its sandboxes.
-pub(crate) fn die_with_parent(script: &mut Script) {
-    prctl(script, "die with the parent", libc::PR_SET_PDEATHSIG, [libc::SIGKILL as u64, 0]);
-}
-
 fn drop_privileges(script: &mut Script, filters: &[BpfProgram]) {
     let last = last_capability();
     for capability in (0..=last).filter(|capability| !KEPT_CAPABILITIES.contains(capability)) {
@@ -234,22 +195,6 @@ fn as_word(instruction: &sock_filter) -> u64 {
     u64::from_ne_bytes([code_low, code_high, instruction.jt, instruction.jf, a, b, c, d])
 }
 
-/// Executes a program with the arguments and the environment of `spec`.
-pub(crate) fn execute(script: &mut Script, program: impl AsRef<OsStr>, spec: &BootSpec) -> io::Result<()> {
-    let program = program.as_ref();
-    let mut arguments = vec![text(program)?];
-    for argument in &spec.args {
-        arguments.push(text(argument)?);
-    }
-    let mut environment = Vec::with_capacity(spec.env.len());
-    for (name, value) in &spec.env {
-        environment.push(CString::new([name.as_bytes(), value.as_bytes()].join(&b'='))?);
-    }
-    let args = [Arg::Text(text(program)?), Arg::Texts(arguments), Arg::Texts(environment)];
-    script.step(format!("execute {}", spec.init.display()), libc::SYS_execve, args);
-    Ok(())
-}
-
 fn mount(
     script: &mut Script,
     name: &str,
@@ -271,13 +216,6 @@ fn mount(
     Ok(())
 }
 
-/// A process control call with two arguments.
-pub(crate) fn prctl(script: &mut Script, name: &'static str, option: c_int, args: [u64; 2]) {
-    let [first, second] = args.map(Arg::Number);
-    let args = [Arg::Number(option as u64), first, second, Arg::Number(0), Arg::Number(0)];
-    script.step(name, SYS_prctl as c_long, args);
-}
-
 /// The highest capability of this kernel.
 fn last_capability() -> u64 {
     let known = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap");
@@ -286,8 +224,4 @@ fn last_capability() -> u64 {
 
 fn flags(value: u64) -> Arg {
     Arg::Number(value)
-}
-
-fn text(value: impl AsRef<OsStr>) -> io::Result<CString> {
-    Ok(CString::new(value.as_ref().as_bytes())?)
 }

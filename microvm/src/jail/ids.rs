@@ -78,7 +78,8 @@ impl Ids {
             return Ok(Lease { range: Range32 { first: 0, count: 1 }, ids: Arc::clone(self) });
         }
         let range = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let range = range.ok_or_else(|| io::Error::new(io::ErrorKind::QuotaExceeded, "no user ids left for a sandbox"))?;
+        let range =
+            range.ok_or_else(|| io::Error::new(io::ErrorKind::QuotaExceeded, "no user ids left for a sandbox"))?;
         Ok(Lease { range, ids: Arc::clone(self) })
     }
 }
@@ -123,7 +124,8 @@ mod tests {
     #[test]
     fn two_launchers_of_a_host_get_different_parts() {
         let locks = tempfile::tempdir().unwrap();
-        let (one, two) = (Ids::of_host(2_000_000, locks.path()).unwrap(), Ids::of_host(2_000_000, locks.path()).unwrap());
+        let (one, two) =
+            (Ids::of_host(2_000_000, locks.path()).unwrap(), Ids::of_host(2_000_000, locks.path()).unwrap());
         let (one, two) = (Arc::new(one).lease().unwrap(), Arc::new(two).lease().unwrap());
         assert_eq!(two.range.first - one.range.first, PER_LAUNCHER * PER_SANDBOX);
     }

@@ -1,7 +1,6 @@
 //! Boots jails, and removes what an earlier launcher left.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,14 +9,11 @@ use super::builder::{Builder, Settings};
 use super::cell::Cell;
 use super::doorman::Doorman;
 use super::ids::Ids;
-use super::thread::Thread;
 use super::{JailConfig, JailError, filter, root, rootless};
 use crate::cgroup::{self, Controller, Layout, Parent};
 use crate::sandbox::{BootError, BootSpec, Isolation, Launcher, Sandbox, SandboxError, Unenforced};
 use crate::state::State;
-
-/// Longest [`BootSpec::id`].
-const MAX_ID_BYTES: usize = 64;
+use crate::thread::Thread;
 
 /// Boots programs in jails. While one lives it has its state directory for itself.
 pub struct JailLauncher {
@@ -52,13 +48,15 @@ impl JailLauncher {
             Some(ids) => Ids::of_namespace(ids),
         });
         let only_own_user = ids.only_own();
-        let filters = filter::programs().map_err(|error| JailError::new("make seccomp filters", io::Error::other(error)))?;
+        let filters =
+            filter::programs().map_err(|error| JailError::new("make seccomp filters", io::Error::other(error)))?;
         let settings = Settings { shm_bytes: config.shm_bytes, cpus: config.cpus.clone() };
         let builder_state = Arc::clone(&state);
         let make = move || Builder::new(builder_state, parent, ids, filters, settings);
         let builder = Arc::new(Thread::start("jail-builder", make).map_err(failed("prepare the root file system"))?);
         let doorman = Thread::start("jail-doorman", Doorman::new).map_err(failed("start the doorman"))?;
-        let undertaker = Thread::start("jail-undertaker", || Ok::<_, io::Error>(())).map_err(failed("start a thread"))?;
+        let undertaker =
+            Thread::start("jail-undertaker", || Ok::<_, io::Error>(())).map_err(failed("start a thread"))?;
         let shared = Shared { state, doorman, undertaker, cpus: config.cpus, _builder: Arc::clone(&builder) };
         Ok(Self { builder, shared: Arc::new(shared), controllers, only_own_user })
     }
@@ -71,8 +69,11 @@ impl Launcher for JailLauncher {
     }
 
     fn unenforced(&self) -> Vec<Unenforced> {
-        let mut found: Vec<_> =
-            super::unenforced::LIMITS.iter().filter(|limit| !limit.holds(&self.controllers)).map(|limit| limit.tell()).collect();
+        let mut found: Vec<_> = super::unenforced::LIMITS
+            .iter()
+            .filter(|limit| !limit.holds(&self.controllers))
+            .map(|limit| limit.tell())
+            .collect();
         if self.only_own_user {
             found.push(super::unenforced::own_user());
         }
@@ -84,7 +85,7 @@ impl Launcher for JailLauncher {
     }
 
     async fn boot(&self, spec: BootSpec) -> Result<Box<dyn Sandbox>, BootError> {
-        let spec = checked(spec)?;
+        let spec = spec.checked()?;
         let id = spec.id.clone();
         let failed = |source| BootError { id: id.clone(), step: "boot".to_owned(), source };
         let shared = Arc::clone(&self.shared);
@@ -119,25 +120,4 @@ fn clean_up(state: &State) -> io::Result<usize> {
         state.forget_sandbox(id);
     }
     Ok(sandboxes.len())
-}
-
-/// Refuses an id that could be a path, and makes paths independent of who looks.
-fn checked(mut spec: BootSpec) -> Result<BootSpec, BootError> {
-    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let fine = (1..=MAX_ID_BYTES).contains(&spec.id.len()) && spec.id.bytes().all(legal);
-    let absolute = || -> io::Result<(PathBuf, Vec<(PathBuf, PathBuf)>)> {
-        if !fine {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an id is 1 to 64 of a-z, 0-9 and -"));
-        }
-        let pairs = spec.read_only.iter().map(|(host, inside)| Ok((std::path::absolute(host)?, inside.clone())));
-        Ok((std::path::absolute(&spec.init)?, pairs.collect::<io::Result<_>>()?))
-    };
-    match absolute() {
-        Ok((init, read_only)) => {
-            spec.init = init;
-            spec.read_only = read_only;
-            Ok(spec)
-        }
-        Err(source) => Err(BootError { id: spec.id, step: "check".to_owned(), source }),
-    }
 }

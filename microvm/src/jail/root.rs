@@ -127,7 +127,8 @@ fn copy(path: &Path) -> io::Result<OwnedFd> {
 }
 
 fn components(inside: &Path) -> io::Result<Vec<PathBuf>> {
-    let wrong = || io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a plain absolute path", inside.display()));
+    let wrong =
+        || io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a plain absolute path", inside.display()));
     let mut parts = inside.components();
     if parts.next() != Some(Component::RootDir) {
         return Err(wrong());

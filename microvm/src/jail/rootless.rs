@@ -75,7 +75,8 @@ impl Helper {
 }
 
 fn start_helper(uid: u32, gid: u32) -> io::Result<Helper> {
-    let (Some((uids, uid_count)), Some((gids, gid_count))) = (subordinate("/etc/subuid", uid), subordinate("/etc/subgid", uid))
+    let (Some((uids, uid_count)), Some((gids, gid_count))) =
+        (subordinate("/etc/subuid", uid), subordinate("/etc/subgid", uid))
     else {
         return Ok(Helper { child: None });
     };

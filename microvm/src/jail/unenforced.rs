@@ -26,8 +26,9 @@ impl Limit {
         Unenforced {
             what: self.what.to_owned(),
             why: format!("the {} cgroup controller is missing or can't be written here", self.controller),
-            remedy: "run as root, or under `systemd-run --user --scope -p Delegate=yes`, on a host with this controller"
-                .to_owned(),
+            remedy:
+                "run as root, or under `systemd-run --user --scope -p Delegate=yes`, on a host with this controller"
+                    .to_owned(),
         }
     }
 }

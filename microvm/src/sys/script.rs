@@ -2,7 +2,7 @@
 //! by the list. Building it is ordinary code; carrying it out ([`super::spawn`]) allocates nothing and takes no lock,
 //! so that it may run in a child of a program with threads.
 
-use std::ffi::{CString, c_char, c_int, c_long};
+use std::ffi::{CString, c_int, c_long};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// A list of system calls, in order. The first that fails ends the child and is reported by its name.
@@ -36,7 +36,6 @@ pub(super) enum Expect {
     Success,
     /// Success with exactly this answer.
     Exactly(isize),
-    Anything,
 }
 
 pub(super) struct Step {
@@ -53,27 +52,15 @@ enum Owned {
     #[expect(dead_code, reason = "held for its memory, which a step points to")]
     Words(Vec<u64>),
     #[expect(dead_code, reason = "held for its memory, which a step points to")]
-    Texts(Vec<CString>, Pointers),
+    Texts(Vec<CString>, Vec<usize>),
     #[expect(dead_code, reason = "held open for the child")]
     Fd(OwnedFd),
 }
-
-struct Pointers(Vec<*const c_char>);
-
-#[expect(unsafe_code, reason = "a raw pointer is not Send by itself")]
-// SAFETY: the pointers lead to heap memory owned by the `CString`s stored beside them, which nobody changes. Needed
-// because scripts are built on one thread and carried out by another.
-unsafe impl Send for Pointers {}
 
 impl Script {
     /// Adds a step that must succeed.
     pub(crate) fn step(&mut self, name: impl Into<String>, number: c_long, args: impl IntoIterator<Item = Arg>) {
         self.push(name.into(), number, args, Expect::Success);
-    }
-
-    /// Adds a step whose failure doesn't matter.
-    pub(crate) fn attempt(&mut self, name: impl Into<String>, number: c_long, args: impl IntoIterator<Item = Arg>) {
-        self.push(name.into(), number, args, Expect::Anything);
     }
 
     /// Keeps words as long as the script and answers their address, for a structure that leads to them.
@@ -128,10 +115,10 @@ impl Script {
                 pointer
             }
             Arg::Texts(texts) => {
-                let mut pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
-                pointers.push(std::ptr::null());
+                let mut pointers: Vec<usize> = texts.iter().map(|text| text.as_ptr() as usize).collect();
+                pointers.push(0);
                 let pointer = pointers.as_ptr() as usize;
-                self.owned.push(Owned::Texts(texts, Pointers(pointers)));
+                self.owned.push(Owned::Texts(texts, pointers));
                 pointer
             }
             Arg::Fd(fd) => {

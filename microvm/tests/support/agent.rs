@@ -17,9 +17,9 @@ const PYTHON: &str = "/usr/bin/python3";
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A launcher in a directory of its own.
-pub struct Host {
-    pub launcher: JailLauncher,
-    pub directory: TempDir,
+pub(crate) struct Host {
+    pub(crate) launcher: JailLauncher,
+    pub(crate) directory: TempDir,
 }
 
 impl std::ops::Deref for Host {
@@ -30,7 +30,7 @@ impl std::ops::Deref for Host {
 }
 
 /// A launcher, if this is root; says so if not.
-pub fn launcher() -> Option<Host> {
+pub(crate) fn launcher() -> Option<Host> {
     if !is_root() {
         eprintln!("SKIPPED: jails with all their limits need root; run as root to test them");
         return None;
@@ -40,26 +40,20 @@ pub fn launcher() -> Option<Host> {
     Some(Host { launcher, directory })
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
 }
 
-pub fn config(directory: &Path) -> JailConfig {
+pub(crate) fn config(directory: &Path) -> JailConfig {
     JailConfig::new(directory.join("state"))
 }
 
-pub fn limits() -> Limits {
-    Limits {
-        memory_bytes: 128 << 20,
-        milli_cpus: 1_000,
-        max_processes: 64,
-        max_open_files: 256,
-        tmp_bytes: 16 << 20,
-    }
+pub(crate) fn limits() -> Limits {
+    Limits { memory_bytes: 128 << 20, milli_cpus: 1_000, max_processes: 64, max_open_files: 256, tmp_bytes: 16 << 20 }
 }
 
 /// Python as the first process, with the agent as its program.
-pub fn spec(id: &str) -> BootSpec {
+pub(crate) fn spec(id: &str) -> BootSpec {
     let os = |text: &str| OsString::from(text);
     BootSpec {
         id: id.to_owned(),
@@ -71,13 +65,13 @@ pub fn spec(id: &str) -> BootSpec {
     }
 }
 
-pub struct Agent {
-    pub sandbox: Box<dyn Sandbox>,
+pub(crate) struct Agent {
+    pub(crate) sandbox: Box<dyn Sandbox>,
     peer: BufReader<UnixStream>,
 }
 
 impl Agent {
-    pub async fn boot(launcher: &dyn Launcher, spec: BootSpec) -> Self {
+    pub(crate) async fn boot(launcher: &dyn Launcher, spec: BootSpec) -> Self {
         let mut sandbox = launcher.boot(spec).await.unwrap();
         let peer = BufReader::new(sandbox.channel().unwrap());
         assert!(sandbox.channel().is_none());
@@ -85,7 +79,7 @@ impl Agent {
     }
 
     /// Runs Python inside; the whole reply.
-    pub async fn tell(&mut self, code: &str) -> Value {
+    pub(crate) async fn tell(&mut self, code: &str) -> Value {
         let mut line = serde_json::to_string(code).unwrap();
         line.push('\n');
         self.peer.get_mut().write_all(line.as_bytes()).await.unwrap();
@@ -95,13 +89,19 @@ impl Agent {
     }
 
     /// Runs Python inside and answers what it put in `answer`.
-    pub async fn ask(&mut self, code: &str) -> Value {
+    pub(crate) async fn ask(&mut self, code: &str) -> Value {
         let reply = self.tell(code).await;
         reply.get("ok").unwrap_or_else(|| panic!("{code}: {reply}")).clone()
     }
 
+    /// Runs Python inside that ends the first process: no answer comes.
+    pub(crate) async fn leave(&mut self, code: &str) {
+        let line = format!("{}\n", serde_json::to_string(code).unwrap());
+        self.peer.get_mut().write_all(line.as_bytes()).await.unwrap();
+    }
+
     /// Runs Python inside that must fail; the error number.
-    pub async fn refused(&mut self, code: &str) -> i64 {
+    pub(crate) async fn refused(&mut self, code: &str) -> i64 {
         let reply = self.tell(code).await;
         reply["errno"].as_i64().unwrap_or_else(|| panic!("{code}: {reply}"))
     }

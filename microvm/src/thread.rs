@@ -9,13 +9,13 @@ use tokio::sync::oneshot;
 type Job<C> = Box<dyn FnOnce(&mut C) + Send>;
 
 /// Owns a `C` on a thread of its own, which ends when this is dropped and all jobs are done.
-pub(super) struct Thread<C> {
+pub(crate) struct Thread<C> {
     jobs: mpsc::Sender<Job<C>>,
 }
 
 impl<C: 'static> Thread<C> {
     /// Starts it; `make` runs on it.
-    pub(super) fn start<E: Send + From<io::Error> + 'static>(
+    pub(crate) fn start<E: Send + From<io::Error> + 'static>(
         name: &str,
         make: impl FnOnce() -> Result<C, E> + Send + 'static,
     ) -> Result<Self, E> {
@@ -36,22 +36,19 @@ impl<C: 'static> Thread<C> {
     }
 
     /// Does something on the thread and waits for the answer. Once asked it is done, also if nobody waits any more.
-    pub(super) async fn run<R: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut C) -> R + Send + 'static,
-    ) -> io::Result<R> {
+    pub(crate) async fn run<R: Send + 'static>(&self, job: impl FnOnce(&mut C) -> R + Send + 'static) -> io::Result<R> {
         let (answer, answered) = oneshot::channel();
         self.post(move |owned| drop(answer.send(job(owned))));
         answered.await.map_err(|_| gone())
     }
 
     /// Does something on the thread, some time.
-    pub(super) fn post(&self, job: impl FnOnce(&mut C) + Send + 'static) {
+    pub(crate) fn post(&self, job: impl FnOnce(&mut C) + Send + 'static) {
         // A thread that is gone has panicked; whoever waits for an answer hears of it.
         let _ = self.jobs.send(Box::new(job));
     }
 }
 
 fn gone() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the jail's thread has ended")
+    io::Error::new(io::ErrorKind::BrokenPipe, "a thread of the launcher has ended")
 }

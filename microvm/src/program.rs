@@ -1,0 +1,69 @@
+//! What every program needs that this crate starts, jailed or not: the common steps of a child's script.
+
+use std::ffi::{CString, OsStr, c_int, c_long};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use libc::{SYS_dup2, SYS_prctl, SYS_prlimit64};
+
+use crate::sandbox::BootSpec;
+use crate::sys::script::{Arg, Script};
+
+/// Sets a soft and hard resource limit.
+pub(crate) fn limit(script: &mut Script, name: &'static str, resource: u64, value: u64) {
+    let args = [Arg::Number(0), Arg::Number(resource), Arg::Words(vec![value, value]), Arg::Number(0)];
+    script.step(name, SYS_prlimit64, args);
+}
+
+/// 0, 1 and 2 lead nowhere; 3 is the channel. All else is closed by exec.
+pub(crate) fn take_descriptors(script: &mut Script, channel: OwnedFd, null: OwnedFd) {
+    script.step("null as 0", SYS_dup2, [Arg::Fd(null), Arg::Number(0)]);
+    script.step("null as 1", SYS_dup2, [Arg::Number(0), Arg::Number(1)]);
+    script.step("null as 2", SYS_dup2, [Arg::Number(0), Arg::Number(2)]);
+    script.step("channel as 3", SYS_dup2, [Arg::Fd(channel), Arg::Number(3)]);
+}
+
+/// What the launcher's process ignores (a Rust program ignores broken pipes) a new program must not inherit.
+pub(crate) fn default_signals(script: &mut Script) {
+    const SIGNAL_SET_BYTES: u64 = 8;
+    let default = || Arg::Words(vec![0; 4]);
+    let args = [Arg::Number(libc::SIGPIPE as u64), default(), Arg::Number(0), Arg::Number(SIGNAL_SET_BYTES)];
+    script.step("default signals", libc::SYS_rt_sigaction, args);
+    let how = Arg::Number(libc::SIG_SETMASK as u64);
+    let args = [how, Arg::Words(vec![0]), Arg::Number(0), Arg::Number(SIGNAL_SET_BYTES)];
+    script.step("unblock signals", libc::SYS_rt_sigprocmask, args);
+}
+
+/// The parent is the launcher's thread, which lives as long as the launcher and its sandboxes.
+pub(crate) fn die_with_parent(script: &mut Script) {
+    prctl(script, "die with the parent", libc::PR_SET_PDEATHSIG, [libc::SIGKILL as u64, 0]);
+}
+
+/// Executes a program with the arguments and the environment of `spec`.
+pub(crate) fn execute(script: &mut Script, program: impl AsRef<OsStr>, spec: &BootSpec) -> io::Result<()> {
+    let program = program.as_ref();
+    let mut arguments = vec![text(program)?];
+    for argument in &spec.args {
+        arguments.push(text(argument)?);
+    }
+    let mut environment = Vec::with_capacity(spec.env.len());
+    for (name, value) in &spec.env {
+        environment.push(CString::new([name.as_bytes(), value.as_bytes()].join(&b'='))?);
+    }
+    let args = [Arg::Text(text(program)?), Arg::Texts(arguments), Arg::Texts(environment)];
+    script.step(format!("execute {}", spec.init.display()), libc::SYS_execve, args);
+    Ok(())
+}
+
+/// A process control call with two arguments.
+pub(crate) fn prctl(script: &mut Script, name: &'static str, option: c_int, args: [u64; 2]) {
+    let [first, second] = args.map(Arg::Number);
+    let args = [Arg::Number(option as u64), first, second, Arg::Number(0), Arg::Number(0)];
+    script.step(name, SYS_prctl as c_long, args);
+}
+
+/// As the kernel takes it; refuses a zero byte.
+pub(crate) fn text(value: impl AsRef<OsStr>) -> io::Result<CString> {
+    Ok(CString::new(value.as_ref().as_bytes())?)
+}
