@@ -10,11 +10,13 @@
 
 mod activation;
 mod api;
+pub mod asynchronous;
 pub mod calendar;
 mod config;
 pub mod errors;
 mod frontend;
 pub mod invocation;
+pub mod metering;
 mod metrics;
 mod server;
 pub mod sigv4;

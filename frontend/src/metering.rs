@@ -18,6 +18,8 @@ use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::sync::Notify;
 use tracing::error;
 
+use crate::invocation::Meter;
+
 /// How long additions are gathered before they are written.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -33,6 +35,16 @@ pub struct Metering {
 }
 
 type Gathered = HashMap<(AccountId, FunctionName), Usage>;
+
+impl Meter for Metering {
+    fn add(&self, account: &AccountId, name: &FunctionName, usage: Usage) {
+        let mut gathered = self.gathered();
+        if gathered.is_empty() {
+            self.begun.notify_one();
+        }
+        gathered.entry((account.clone(), name.clone())).or_default().add(&usage);
+    }
+}
 
 impl Metering {
     /// Starts counting, with a task that writes. After the last call, [`Self::flush`] writes the rest.
@@ -56,15 +68,6 @@ impl Metering {
             flusher.flush().await
         });
         Ok(metering)
-    }
-
-    /// Adds to a function's counters.
-    pub fn add(&self, account: &AccountId, name: &FunctionName, usage: Usage) {
-        let mut gathered = self.gathered();
-        if gathered.is_empty() {
-            self.begun.notify_one();
-        }
-        gathered.entry((account.clone(), name.clone())).or_default().add(&usage);
     }
 
     /// Writes what was added so far.
