@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hearth_domain::timing::CAPACITY_WAIT_DEFAULT;
 
+use crate::asynchronous;
+
 /// Settings of a frontend, complete.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -25,6 +27,8 @@ pub struct Config {
     pub body_timeout: Duration,
     /// Bytes of request bodies in memory at a time; more answers 503.
     pub body_memory_bytes: usize,
+    /// How asynchronous invocations are run and retried.
+    pub events: asynchronous::Config,
 }
 
 impl Default for Config {
@@ -38,6 +42,7 @@ impl Default for Config {
             head_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(120),
             body_memory_bytes: 1 << 30,
+            events: asynchronous::Config::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hearth_daemon::Tasks;
+use hearth_daemon::{Clock, Tasks};
 use hearth_protocol::{WorkerDirectory, WorkerManager};
 use hearth_store::{BundleStore, Catalog, EventQueue, StoreFailure, UsageStore};
 use prometheus::Registry;
@@ -12,11 +12,14 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::error;
 
 use crate::Config;
 use crate::activation::Activator;
 use crate::api::Api;
-use crate::invocation::Invoker;
+use crate::asynchronous;
+use crate::invocation::{EventRuns, Invoker};
+use crate::metering::Metering;
 use crate::metrics::Metrics;
 use crate::server;
 
@@ -41,6 +44,9 @@ pub struct Deps {
 pub struct Frontend {
     api: Arc<Api>,
     metrics: Metrics,
+    metering: Arc<Metering>,
+    /// The dispatcher of events and the events it runs: they stop first.
+    events: Tasks,
     tasks: Tasks,
     connections: TaskTracker,
     stop_serving: CancellationToken,
@@ -62,13 +68,15 @@ impl Frontend {
     pub async fn start(config: Config, deps: Deps, registry: &Registry) -> Result<Arc<Self>, StartError> {
         let metrics = Metrics::register(registry)?;
         let tasks = Tasks::new();
-        let meter = Arc::new(metrics.clone());
-        let invoker = Arc::new(Invoker::new(deps.manager.clone(), deps.workers.clone(), meter));
+        let metering = Metering::start(deps.usage.clone(), &tasks, registry)?;
+        let invoker = Arc::new(Invoker::new(deps.manager.clone(), deps.workers.clone(), metering.clone()));
+        let events = Tasks::new();
+        asynchronous::start(config.events.clone(), event_deps(&config, &deps, &invoker), &events, registry)?;
         let activator = Activator::new(deps.catalog.clone(), deps.manager.clone(), tasks.clone());
         activator.resume().await?;
         let api = Arc::new(Api::new(config, deps, invoker, activator, metrics.clone()));
         let (connections, stop_serving) = (TaskTracker::new(), CancellationToken::new());
-        Ok(Arc::new(Self { api, metrics, tasks, connections, stop_serving }))
+        Ok(Arc::new(Self { api, metrics, metering, events, tasks, connections, stop_serving }))
     }
 
     /// Serves the API on `listener` until [`Self::shutdown`].
@@ -83,15 +91,30 @@ impl Frontend {
         self.api.clone().router()
     }
 
-    /// Stops accepting, lets requests and running invocations finish, ends the background work; at most `grace`.
-    /// Tells whether all was done in time.
+    /// Stops accepting requests and taking events, lets running ones finish, ends the background work and writes the
+    /// last usage; at most `grace`. Tells whether all was done in time. Events that did not finish stay in the queue.
     pub async fn shutdown(&self, grace: Duration) -> bool {
         let deadline = Instant::now() + grace;
         self.stop_serving.cancel();
         self.connections.close();
-        let served = timeout_at(deadline, self.connections.wait()).await.is_ok();
+        let (served, events) = tokio::join!(timeout_at(deadline, self.connections.wait()), self.events.stop(grace));
         let ran = timeout_at(deadline, self.api.invoker.drain()).await.is_ok();
         let stopped = self.tasks.stop(deadline.saturating_duration_since(Instant::now())).await;
-        served && ran && stopped
+        let metered = self.metering.flush().await;
+        if let Err(failure) = &metered {
+            error!(%failure, "the last usage was not written");
+        }
+        served.is_ok() && events && ran && stopped && metered.is_ok()
+    }
+}
+
+fn event_deps(config: &Config, deps: &Deps, invoker: &Arc<Invoker>) -> asynchronous::Deps {
+    let runs =
+        EventRuns { catalog: deps.catalog.clone(), invoker: invoker.clone(), capacity_wait: config.capacity_wait };
+    asynchronous::Deps {
+        events: deps.events.clone(),
+        catalog: deps.catalog.clone(),
+        invoker: Arc::new(runs),
+        now_unix_ms: Arc::new(Clock::unix_ms),
     }
 }

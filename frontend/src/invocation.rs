@@ -9,6 +9,8 @@
 //! is given, so that a caller's next call finds it idle, but a slow manager holds no answer back for longer than
 //! [`COMPLETE_BEFORE_ANSWER`].
 
+mod events;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
+
+pub(crate) use events::EventRuns;
 
 /// Slots tried for a call that did not start on the ones before.
 pub const START_TRIES_MAX: u32 = 4;

@@ -1,12 +1,8 @@
-//! What a frontend counts.
+//! What the HTTP side counts. What functions use is counted by [`crate::metering`], events by [`crate::asynchronous`].
 
 use std::time::Duration;
 
-use hearth_domain::{AccountId, FunctionName};
-use hearth_store::usage::Usage;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-
-use crate::invocation::Meter;
 
 /// Upper bounds of the latency histogram, seconds: from a warm call to the longest timeout.
 const LATENCY_BUCKETS_S: [f64; 16] =
@@ -20,9 +16,6 @@ pub(crate) struct Metrics {
     invoked: IntCounter,
     invoke_latency: Histogram,
     pub(crate) connections: IntGauge,
-    invocations: IntCounter,
-    function_errors: IntCounter,
-    throttles: IntCounter,
 }
 
 impl Metrics {
@@ -36,20 +29,11 @@ impl Metrics {
                 .buckets(LATENCY_BUCKETS_S.to_vec()),
         )?;
         let connections = IntGauge::new("hearth_frontend_connections", "Open connections")?;
-        let counter = |name, help| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let invocations =
-            counter("hearth_frontend_invocations_total", "Invocations that ran, asynchronous ones included")?;
-        let function_errors = counter("hearth_frontend_function_errors_total", "Of these, how many failed")?;
-        let throttles = counter("hearth_frontend_throttles_total", "Invocations refused for want of concurrency")?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(invoke_latency.clone()))?;
         registry.register(Box::new(connections.clone()))?;
         let invoked = requests.with_label_values(&["Invoke", "200"]);
-        Ok(Self { requests, invoked, invoke_latency, connections, invocations, function_errors, throttles })
+        Ok(Self { requests, invoked, invoke_latency, connections })
     }
 
     /// Counts a reply.
@@ -61,13 +45,5 @@ impl Metrics {
             }
         }
         self.requests.with_label_values(&[operation, code]).inc();
-    }
-}
-
-impl Meter for Metrics {
-    fn add(&self, _: &AccountId, _: &FunctionName, usage: Usage) {
-        self.invocations.inc_by(usage.invocations);
-        self.function_errors.inc_by(usage.errors);
-        self.throttles.inc_by(usage.throttles);
     }
 }

@@ -1,0 +1,56 @@
+//! Runs the attempts of asynchronous events on the invocation path that HTTP calls take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hearth_domain::FunctionResponse;
+use hearth_store::Catalog;
+use hearth_store::catalog::FunctionState;
+use hearth_store::event::Event;
+
+use crate::asynchronous::{EventInvoker, FailedRun, Outcome};
+use crate::invocation::{Answer, Invocation, Invoker};
+
+/// Looks an event's function up and invokes it.
+pub(crate) struct EventRuns {
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) invoker: Arc<Invoker>,
+    pub(crate) capacity_wait: Duration,
+}
+
+#[async_trait]
+impl EventInvoker for EventRuns {
+    async fn invoke_event(&self, event: &Event) -> Outcome {
+        let record = match self.catalog.get(&event.account, &event.name, event.version).await {
+            Ok(Some(record)) => record,
+            Ok(None) => return Outcome::NoFunction,
+            Err(failure) => return deferred(failure),
+        };
+        if record.state != FunctionState::Active {
+            return deferred(format!("the function is in state {:?}", record.state));
+        }
+        let answer = self.invoker.invoke(Invocation {
+            request_id: event.request_id.clone(),
+            function: Arc::new(record.spec()),
+            payload: event.payload.clone(),
+            invoked_arn: event.invoked_arn.clone(),
+            // Lambda passes it to synchronous invocations only (API reference, Invoke, `ClientContext`).
+            client_context: None,
+            trace_id: None,
+            log_tail: false,
+            capacity_wait: self.capacity_wait,
+        });
+        match answer.await {
+            Ok(Answer { response: FunctionResponse::Success(_), .. }) => Outcome::Succeeded,
+            Ok(Answer { response: FunctionResponse::Error(error), .. }) => {
+                Outcome::FunctionError(FailedRun { executed_version: event.version, document: error.document })
+            }
+            Err(error) => deferred(error),
+        }
+    }
+}
+
+fn deferred(reason: impl ToString) -> Outcome {
+    Outcome::Deferred { reason: reason.to_string() }
+}
