@@ -1,0 +1,411 @@
+//! What the router may do, in the plainest terms: who holds what since when, and who waits in which order.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_domain::{FencingToken, FunctionRef, FunctionSpec, Moment, RequestId, SlotId, SlotOutcome};
+use hearth_protocol::placement::{ClaimOutcome, Grant, RenewResponse};
+use hearth_protocol::worker_manager::{Completion, Reservation, ReserveError, ReserveRequest, RetireRequest};
+use hearth_worker_manager::leases::Renewal;
+use hearth_worker_manager::router::{ClaimNumber, Reserved, Router, RouterConfig, WaiterId};
+
+use super::step::Step;
+use crate::fixture::{Recorded, TERMS, WAIT, at, function, id, init_failure, worker};
+
+const ACCOUNT_CONCURRENCY: u32 = 12;
+const MAX_WAITERS: usize = 8;
+
+/// The router and everything around it.
+pub(crate) struct World {
+    router: Router,
+    now: Moment,
+    functions: Vec<Arc<FunctionSpec>>,
+    waiting: BTreeMap<WaiterId, (RequestId, usize)>,
+    /// Per function, who waits in which order.
+    queues: Vec<VecDeque<WaiterId>>,
+    running: Vec<Running>,
+    ended: Vec<Running>,
+    claims: BTreeMap<ClaimNumber, UnderWay>,
+    grants: Vec<(ClaimNumber, Grant)>,
+    /// Slots the router may use, and since when their leases count.
+    held: BTreeMap<SlotId, Moment>,
+    renewals: Vec<Renewal>,
+    answered_renewals: Vec<Renewal>,
+    refused: usize,
+    last: u64,
+}
+
+#[derive(Clone)]
+struct Running {
+    request: RequestId,
+    function: usize,
+    reservation: Reservation,
+    since: Moment,
+}
+
+struct UnderWay {
+    function: usize,
+    outstanding: u32,
+    sent_at: Moment,
+    cut: bool,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let config =
+            RouterConfig { account_concurrency: ACCOUNT_CONCURRENCY, max_waiters: MAX_WAITERS, ..Default::default() };
+        let mut router = Router::new(config);
+        router.on_recovered(at(1_000), at(1_000), Vec::new(), &mut Recorded::default());
+        Self {
+            router,
+            now: at(1_000),
+            functions: ["f", "g", "h"].into_iter().map(function).collect(),
+            waiting: BTreeMap::new(),
+            queues: vec![VecDeque::new(); 3],
+            running: Vec::new(),
+            ended: Vec::new(),
+            claims: BTreeMap::new(),
+            grants: Vec::new(),
+            held: BTreeMap::new(),
+            renewals: Vec::new(),
+            answered_renewals: Vec::new(),
+            refused: 0,
+            last: 0,
+        }
+    }
+
+    pub(crate) fn take(&mut self, step: &Step) {
+        match *step {
+            Step::Reserve { function } => {
+                self.last += 1;
+                let request = id(&format!("r{}", self.last));
+                self.reserve(request, function);
+            }
+            Step::AskAgain { call } => self.ask_again(call),
+            Step::Cancel { waiter } => self.cancel(waiter),
+            Step::Complete { call, gone } => self.complete(call, gone),
+            Step::CompleteAgain { call } => self.complete_again(call),
+            Step::Grant { claim } => self.grant(claim),
+            Step::GrantAgain { grant } => self.grant_again(grant),
+            Step::InitFails { claim } => self.outcome(claim, ClaimOutcome::InitFailed(init_failure())),
+            Step::NoCapacity { claim } => self.outcome(claim, ClaimOutcome::NoCapacity { reason: "full".into() }),
+            Step::Cut { claim } => self.cut(claim),
+            Step::Renew { renewal, refuse_last, give_back_mb } => self.renew(renewal, refuse_last, give_back_mb),
+            Step::RenewAgain { renewal } => self.renew_again(renewal),
+            Step::LoseRenewal { renewal } => {
+                choose(&self.renewals, renewal).map(|index| self.renewals.swap_remove(index));
+            }
+            Step::Retire { function } => self.retire(function),
+            Step::Pass { ms } => self.pass(Duration::from_millis(ms)),
+            Step::Turn => self.turn(),
+        }
+    }
+
+    /// Placement grants and renews whatever it was asked for.
+    pub(crate) fn answer_everything(&mut self) {
+        self.turn();
+        while !self.renewals.is_empty() {
+            self.renew(0, false, 0);
+        }
+        while self.claims.values().any(|claim| !claim.cut) {
+            self.grant(0);
+        }
+        self.turn();
+    }
+
+    /// Calls that were refused or waited in vain.
+    pub(crate) fn refused(&self) -> usize {
+        self.refused
+    }
+
+    /// Everybody completes, nobody calls any more: then nothing may be left.
+    pub(crate) fn come_to_rest(&mut self) {
+        while !self.running.is_empty() {
+            self.complete(0, false);
+        }
+        self.pass(WAIT);
+        assert!(self.waiting.is_empty(), "never answered: {:?}", self.waiting);
+        while !self.running.is_empty() {
+            self.complete(0, false);
+        }
+        self.pass(Duration::from_secs(2 * 3_600));
+        assert_eq!(self.router.in_flight(), 0);
+        assert!(self.router.held_slots(self.now).is_empty(), "slots nobody renews and nobody uses are still held");
+        assert_eq!(self.router.next_deadline(), None, "something is left to do for nobody");
+    }
+
+    fn reserve(&mut self, request: RequestId, function: usize) {
+        let spec = self.functions[function].clone();
+        let asked = ReserveRequest { request_id: request.clone(), function: spec, wait: WAIT };
+        let mut sent = Recorded::default();
+        let in_flight = self.running.len() + self.waiting.len();
+        match self.router.on_reserve(self.now, asked, &mut sent) {
+            Ok(Reserved::Now(reservation)) => {
+                assert!(self.queues[function].is_empty(), "{request} overtook those who wait");
+                self.handed_out(request, function, reservation);
+            }
+            Ok(Reserved::Waits(waiter)) => {
+                self.waiting.insert(waiter, (request, function));
+                self.queues[function].push_back(waiter);
+            }
+            Err(ReserveError::ConcurrencyLimit { .. }) => {
+                assert_eq!(in_flight, ACCOUNT_CONCURRENCY as usize);
+            }
+            Err(ReserveError::QueueFull { .. }) => assert_eq!(self.waiting.len(), MAX_WAITERS),
+            Err(error) => panic!("{request}: {error}"),
+        }
+        self.check(sent);
+    }
+
+    fn ask_again(&mut self, call: usize) {
+        let waiting = self.waiting.iter().map(|(waiter, (request, f))| (Some(*waiter), request.clone(), *f));
+        let running = self.running.iter().map(|call| (None, call.request.clone(), call.function));
+        let calls: Vec<_> = waiting.chain(running).collect();
+        let Some(index) = choose(&calls, call) else { return };
+        let (waiter, request, function) = calls[index].clone();
+        let spec = self.functions[function].clone();
+        let asked = ReserveRequest { request_id: request.clone(), function: spec, wait: WAIT };
+        let mut sent = Recorded::default();
+        match (self.router.on_reserve(self.now, asked, &mut sent), waiter) {
+            (Ok(Reserved::Now(reservation)), None) => {
+                let known = self.running.iter().find(|running| running.request == request).unwrap();
+                assert_eq!(known.reservation, reservation, "{request} got a second slot");
+            }
+            (Ok(Reserved::Waits(again)), Some(earlier)) => {
+                let (to, answer) = sent.answers.pop_front().expect("the earlier asking was not answered");
+                assert!(to == earlier && answer.is_err());
+                self.waiting.remove(&earlier);
+                self.waiting.insert(again, (request, function));
+                let place = self.queues[function].iter_mut().find(|waiter| **waiter == earlier).unwrap();
+                *place = again;
+            }
+            (other, _) => panic!("{request} asked again: {other:?}"),
+        }
+        self.check(sent);
+    }
+
+    fn cancel(&mut self, waiter: usize) {
+        let waiters: Vec<_> = self.waiting.keys().copied().collect();
+        let Some(index) = choose(&waiters, waiter) else { return };
+        self.leaves(waiters[index]);
+        self.router.on_cancel(self.now, waiters[index]);
+        self.check(Recorded::default());
+    }
+
+    fn complete(&mut self, call: usize, gone: bool) {
+        let Some(index) = choose(&self.running, call) else { return };
+        let call = self.running.swap_remove(index);
+        let outcome = if gone { SlotOutcome::Gone } else { SlotOutcome::Reusable };
+        if gone {
+            self.held.remove(&call.reservation.slot);
+        }
+        assert!(self.completes(&call, outcome), "{} was not known", call.request);
+        self.ended.push(call);
+    }
+
+    fn complete_again(&mut self, call: usize) {
+        let Some(index) = choose(&self.ended, call) else { return };
+        let call = self.ended[index].clone();
+        assert!(!self.completes(&call, SlotOutcome::Gone), "{} ended twice", call.request);
+    }
+
+    fn completes(&mut self, call: &Running, outcome: SlotOutcome) -> bool {
+        let Reservation { slot, token, .. } = call.reservation;
+        let completion = Completion { request_id: call.request.clone(), slot, token, outcome };
+        let mut sent = Recorded::default();
+        let known = self.router.on_complete(self.now, &completion, &mut sent);
+        self.check(sent);
+        known
+    }
+
+    fn grant(&mut self, claim: usize) {
+        let Some(number) = self.choose_claim(claim) else { return };
+        self.last += 1;
+        let (slot, token) = (SlotId(self.last), FencingToken(self.last));
+        let UnderWay { function, sent_at, cut, .. } = self.claims[&number];
+        let function = self.functions[function].function.clone();
+        let grant = Grant { slot, token, terms: TERMS, worker: worker(), function };
+        if !cut {
+            self.held.insert(slot, sent_at);
+        }
+        self.grants.push((number, grant.clone()));
+        self.outcome(claim, ClaimOutcome::Granted(grant));
+    }
+
+    fn grant_again(&mut self, grant: usize) {
+        let Some(index) = choose(&self.grants, grant) else { return };
+        let (number, grant) = self.grants[index].clone();
+        let mut sent = Recorded::default();
+        self.router.on_claim_outcome(self.now, number, ClaimOutcome::Granted(grant), &mut sent);
+        self.check(sent);
+    }
+
+    fn outcome(&mut self, claim: usize, outcome: ClaimOutcome) {
+        let Some(number) = self.choose_claim(claim) else { return };
+        let claim = self.claims.get_mut(&number).unwrap();
+        claim.outstanding -= 1;
+        if claim.outstanding == 0 {
+            self.claims.remove(&number);
+        }
+        let mut sent = Recorded::default();
+        self.router.on_claim_outcome(self.now, number, outcome, &mut sent);
+        self.check(sent);
+    }
+
+    fn cut(&mut self, claim: usize) {
+        let Some(number) = self.choose_claim(claim) else { return };
+        self.claims.get_mut(&number).unwrap().cut = true;
+        self.router.on_claim_cut(self.now, number, "cut");
+        self.check(Recorded::default());
+    }
+
+    fn renew(&mut self, renewal: usize, refuse_last: bool, give_back_mb: u64) {
+        let Some(index) = choose(&self.renewals, renewal) else { return };
+        let renewal = self.renewals.swap_remove(index);
+        let mut renewed = vec![Some(TERMS); renewal.leases.len()];
+        if refuse_last {
+            *renewed.last_mut().unwrap() = None;
+        }
+        self.renewed(&renewal, renewed, give_back_mb);
+        if !refuse_last {
+            self.answered_renewals.push(renewal);
+        }
+    }
+
+    fn renew_again(&mut self, renewal: usize) {
+        let Some(index) = choose(&self.answered_renewals, renewal) else { return };
+        let renewal = self.answered_renewals[index].clone();
+        self.renewed(&renewal, vec![Some(TERMS); renewal.leases.len()], 0);
+    }
+
+    fn renewed(&mut self, renewal: &Renewal, renewed: Vec<Option<hearth_domain::LeaseTerms>>, give_back_mb: u64) {
+        for ((slot, _), terms) in renewal.leases.iter().zip(&renewed) {
+            match terms {
+                Some(_) => {
+                    if let Some(since) = self.held.get_mut(slot) {
+                        *since = renewal.sent_at.max(*since);
+                    }
+                }
+                None => {
+                    self.held.remove(slot);
+                }
+            }
+        }
+        let mut sent = Recorded::default();
+        let answer = RenewResponse { renewed, give_back_mb };
+        self.router.on_renewed(self.now, renewal, &answer, &mut sent);
+        self.check(sent);
+    }
+
+    fn retire(&mut self, function: usize) {
+        let FunctionRef { account, name, .. } = self.functions[function].function.clone();
+        self.router.on_retire(self.now, &RetireRequest { account, name, version: None, keep: None });
+        self.check(Recorded::default());
+    }
+
+    fn pass(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        while let Some(next) = self.router.next_deadline().filter(|next| *next <= until) {
+            self.now = next.max(self.now);
+            self.turn();
+        }
+        self.now = until;
+    }
+
+    fn turn(&mut self) {
+        let mut sent = Recorded::default();
+        self.router.on_tick(self.now, &mut sent);
+        self.check(sent);
+        assert!(self.router.next_deadline().is_none_or(|next| next > self.now), "a turn left something due");
+    }
+
+    /// After each step: the router's own invariants, and what it sent against the model.
+    fn check(&mut self, sent: Recorded) {
+        self.router.check_invariants();
+        for (slot, _) in &sent.releases {
+            self.released(*slot);
+        }
+        for (waiter, answer) in sent.answers {
+            self.answered(waiter, answer);
+        }
+        let claimed: BTreeSet<_> = sent.claims.iter().map(|claim| self.index_of(&claim.function.function)).collect();
+        for claim in sent.claims {
+            let function = self.index_of(&claim.function.function);
+            let under_way = UnderWay { function, outstanding: claim.count, sent_at: self.now, cut: false };
+            assert!(self.claims.insert(claim.number, under_way).is_none(), "a claim number was used twice");
+        }
+        for function in claimed {
+            self.no_stampede(function);
+        }
+        self.renewals.extend(sent.renewals);
+    }
+
+    /// Nothing is claimed that no waiter needs: so slots and claims never exceed calls.
+    fn no_stampede(&self, function: usize) {
+        let open = |claim: &&UnderWay| claim.function == function && !claim.cut;
+        let under_way: u32 = self.claims.values().filter(open).map(|claim| claim.outstanding).sum();
+        let counts = self.router.counts(&self.functions[function].function);
+        assert_eq!(counts.idle, 0, "claimed beside an idle slot");
+        // The router may have given up a claim that we still count; it never counts one that we don't.
+        assert!(counts.claiming as u32 <= under_way);
+        assert!(counts.claiming + counts.refreshing <= self.queues[function].len(), "claimed more than is waited for");
+    }
+
+    fn released(&mut self, slot: SlotId) {
+        let abandoned = self.running.iter().position(|call| call.reservation.slot == slot);
+        if let Some(call) = abandoned.map(|index| self.running.swap_remove(index)) {
+            let bound = Duration::from_secs(3) + RouterConfig::default().reservation_margin;
+            assert!(self.now >= call.since + bound, "{slot} was released under a running call");
+            self.ended.push(call);
+        }
+        self.held.remove(&slot);
+    }
+
+    fn answered(&mut self, waiter: WaiterId, answer: Result<Reservation, ReserveError>) {
+        let head = self.waiting.get(&waiter).map(|(_, function)| self.queues[*function].front() == Some(&waiter));
+        let head = head.expect("an answer to nobody, or a second one");
+        let (request, function) = self.leaves(waiter);
+        match answer {
+            Ok(reservation) => {
+                assert!(head, "{request} overtook the head of its queue");
+                self.handed_out(request, function, reservation);
+            }
+            Err(ReserveError::InitFailed(_)) => assert!(head, "{request} got the head's failure"),
+            Err(ReserveError::NoCapacity { waited, .. }) => {
+                assert!(waited >= WAIT, "{request} was sent away after {waited:?}");
+                self.refused += 1;
+            }
+            Err(error) => panic!("{request}: {error}"),
+        }
+    }
+
+    fn handed_out(&mut self, request: RequestId, function: usize, reservation: Reservation) {
+        let slot = reservation.slot;
+        let since = *self.held.get(&slot).unwrap_or_else(|| panic!("{slot} is not held any more"));
+        assert!(self.now < since + TERMS.stop_using_after(), "{slot} was handed out after its lease ran out");
+        let (_, grant) = self.grants.iter().find(|(_, grant)| grant.slot == slot).unwrap();
+        assert_eq!(grant.function, self.functions[function].function, "{request} got another function's slot");
+        assert!(self.running.iter().all(|call| call.reservation.slot != slot), "{slot} was reserved twice");
+        self.running.push(Running { request, function, reservation, since: self.now });
+    }
+
+    fn leaves(&mut self, waiter: WaiterId) -> (RequestId, usize) {
+        let (request, function) = self.waiting.remove(&waiter).expect("it waits");
+        self.queues[function].retain(|other| *other != waiter);
+        (request, function)
+    }
+
+    fn choose_claim(&self, claim: usize) -> Option<ClaimNumber> {
+        let numbers: Vec<_> = self.claims.keys().copied().collect();
+        choose(&numbers, claim).map(|index| numbers[index])
+    }
+
+    fn index_of(&self, function: &FunctionRef) -> usize {
+        self.functions.iter().position(|spec| spec.function == *function).expect("one of ours")
+    }
+}
+
+fn choose<T>(among: &[T], number: usize) -> Option<usize> {
+    (!among.is_empty()).then(|| number % among.len())
+}

@@ -1,0 +1,62 @@
+//! What can happen to a router. Numbers choose among what there is, counted modulo.
+
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// A new call.
+    Reserve { function: usize },
+    /// A call that runs or waits asks again.
+    AskAgain { call: usize },
+    /// A waiting call gives up.
+    Cancel { waiter: usize },
+    /// A running call ends.
+    Complete { call: usize, gone: bool },
+    /// The completion of a call that ended already arrives again.
+    CompleteAgain { call: usize },
+    /// A claim under way gives a slot.
+    Grant { claim: usize },
+    /// A grant that arrived before arrives again.
+    GrantAgain { grant: usize },
+    /// A claim under way gives something else.
+    InitFails { claim: usize },
+    /// Placement has no room.
+    NoCapacity { claim: usize },
+    /// A claim's stream breaks; outcomes may still arrive later.
+    Cut { claim: usize },
+    /// A renewal is answered; a refused lease is the last of its batch.
+    Renew { renewal: usize, refuse_last: bool, give_back_mb: u64 },
+    /// An answer to a renewal arrives again.
+    RenewAgain { renewal: usize },
+    /// A renewal is lost.
+    LoseRenewal { renewal: usize },
+    /// A function's revision ends.
+    Retire { function: usize },
+    /// Time passes, every tick on its deadline.
+    Pass { ms: u64 },
+    /// The turn ends.
+    Turn,
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Step> {
+    let any = 0..1_000_usize;
+    prop_oneof![
+        12 => (0..3_usize).prop_map(|function| Step::Reserve { function }),
+        2 => any.clone().prop_map(|call| Step::AskAgain { call }),
+        2 => any.clone().prop_map(|waiter| Step::Cancel { waiter }),
+        8 => (any.clone(), prop::bool::weighted(0.2)).prop_map(|(call, gone)| Step::Complete { call, gone }),
+        2 => any.clone().prop_map(|call| Step::CompleteAgain { call }),
+        10 => any.clone().prop_map(|claim| Step::Grant { claim }),
+        2 => any.clone().prop_map(|grant| Step::GrantAgain { grant }),
+        1 => any.clone().prop_map(|claim| Step::InitFails { claim }),
+        2 => any.clone().prop_map(|claim| Step::NoCapacity { claim }),
+        1 => any.clone().prop_map(|claim| Step::Cut { claim }),
+        6 => (any.clone(), prop::bool::weighted(0.1), prop_oneof![9 => Just(0), 1 => 1..1_000_u64])
+            .prop_map(|(renewal, refuse_last, give_back_mb)| Step::Renew { renewal, refuse_last, give_back_mb }),
+        2 => any.clone().prop_map(|renewal| Step::RenewAgain { renewal }),
+        2 => any.prop_map(|renewal| Step::LoseRenewal { renewal }),
+        1 => (0..3_usize).prop_map(|function| Step::Retire { function }),
+        6 => prop_oneof![0..50_u64, 0..6_000_u64, 0..60_000_u64].prop_map(|ms| Step::Pass { ms }),
+        8 => Just(Step::Turn),
+    ]
+}
