@@ -4,18 +4,26 @@
 #![forbid(unsafe_code)]
 
 mod generate;
+mod shim;
+mod tidy;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
 const USAGE: &str = "\
-cargo xtask gen     write protocol/src/generated from protocol/proto";
+cargo xtask gen                write protocol/src/generated from protocol/proto
+cargo xtask tidy               hold the tree against the rules of the house
+cargo xtask shim [--release]   build hearth-shim statically";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.first().map(String::as_str) {
-        Some("gen") => generate::write(&workspace_root()),
+    let root = workspace_root();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["gen"] => generate::write(&root),
+        ["tidy"] => tidy::check(&root),
+        ["shim"] => shim::build(&root, false),
+        ["shim", "--release"] => shim::build(&root, true),
         _ => bail!("which task?\n{USAGE}"),
     }
 }

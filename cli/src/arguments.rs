@@ -1,0 +1,34 @@
+//! The command line as a tree.
+
+use clap::Parser;
+
+use crate::commands::ClientCommand;
+use crate::exit::EXIT_CODES;
+
+/// Functions on your own machines: deploy a bundle of code, call it over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "hearth", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: ClientCommand,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_exit_code_is_in_the_help() {
+        let help = Arguments::command().render_help().to_string();
+        for code in ["0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "64 "] {
+            assert!(help.contains(&format!("\n  {code}")), "{code} is missing:\n{help}");
+        }
+    }
+}
