@@ -1,0 +1,40 @@
+# What people type. Each target installs what it needs (Debian packages, by name) and says so.
+SHELL := /bin/bash
+.PHONY: build demo run test test-rust test-e2e lint figures packages packages-test clean
+
+build: ## hearth and hearth-shim (static) in target/release
+	cargo build --release --locked -p hearth-cli
+	cargo xtask shim --release
+
+demo: packages build ## start the platform, deploy an example, call it, stop
+	examples/demo.sh
+
+run: packages build ## keep the platform in the foreground
+	target/release/hearth up
+
+test: packages-test build lint test-rust test-e2e ## everything that tests the project
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo xtask tidy
+
+test-rust:
+	cargo xtask shim
+	cargo test --workspace --locked
+
+test-e2e: build
+	.venv/bin/python -m pytest -q tests/e2e
+
+figures: packages-test build ## the numbers of SPECIFICATION.md, each beside what it is compared with
+	cargo run --release --locked -p hearth-benches --bin figures
+
+packages:
+	@xtask/packages.sh run
+
+packages-test:
+	@xtask/packages.sh test
+
+clean:
+	cargo clean
+	rm -rf .venv

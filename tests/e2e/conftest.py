@@ -1,0 +1,149 @@
+"""Fixtures: the platform in both forms, a boto3 client, and functions that clean up after themselves."""
+
+import functools
+import json
+import os
+import subprocess
+import uuid
+
+import pytest
+
+import bundles
+from platform_under_test import FORMS, HEARTH, ROOT
+
+ROLE = "arn:aws:iam::000000000000:role/lambda"
+
+
+@functools.cache
+def isolation():
+    """What `auto` would take; `process` only where nothing better works, and then loudly."""
+    asked = os.environ.get("HEARTH_TEST_ISOLATION")
+    if asked:
+        return asked
+    doctor = subprocess.run([str(HEARTH), "doctor", "--output", "json"], capture_output=True, text=True, timeout=60)
+    chosen = json.loads(doctor.stdout).get("chosen") or "process"
+    return chosen
+
+
+def pytest_report_header(config):
+    lines = [f"hearth: {HEARTH}, isolation: {isolation()}"]
+    if isolation() == "process":
+        lines.append("hearth: NO JAIL HERE: isolation, memory, process and /tmp limits are NOT TESTED in this run")
+    return lines
+
+
+def pytest_collection_modifyitems(items):
+    if isolation() == "process":
+        skip = pytest.mark.skip(reason="only --isolation process works on this machine: NOT TESTED here")
+        for item in items:
+            if item.get_closest_marker("jail"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", params=list(FORMS))
+def form(request):
+    return FORMS[request.param]
+
+
+@pytest.fixture(scope="session")
+def shared(form, tmp_path_factory):
+    """A platform that a whole session's tests share; they must not break it."""
+    running = form(tmp_path_factory.mktemp(form.form), isolation()).start()
+    yield running
+    codes = running.stop()
+    assert set(codes.values()) == {0}, f"exit codes {codes}\n{running.logs()}"
+
+
+@pytest.fixture
+def own(form, tmp_path):
+    """Starts platforms that belong to one test: `own(extra_environment)`."""
+    started = []
+
+    def start(**extra):
+        platform = form(tmp_path / f"p{len(started)}", isolation(), extra)
+        platform.directory.mkdir(parents=True)
+        started.append(platform)
+        return platform.start()
+
+    yield start
+    for platform in started:
+        for process in platform.processes.values():
+            if process.running:
+                process.terminate()
+
+
+@pytest.fixture
+def client(shared):
+    return shared.client()
+
+
+class Deployer:
+    def __init__(self, client):
+        self.client, self.names = client, []
+
+    def __call__(self, code, runtime="python3.11", handler="app.handler", wait=True, **settings):
+        name = settings.pop("name", f"f-{uuid.uuid4().hex[:12]}")
+        self.client.create_function(
+            FunctionName=name, Runtime=runtime, Handler=handler, Role=ROLE, Code={"ZipFile": code}, **settings
+        )
+        self.names.append(name)
+        if wait:
+            self.client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 200})
+        return name
+
+    def clean(self):
+        for name in self.names:
+            try:
+                self.client.delete_function(FunctionName=name)
+            except self.client.exceptions.ResourceNotFoundException:
+                pass
+
+
+@pytest.fixture
+def deploy(client):
+    deployer = Deployer(client)
+    yield deployer
+    deployer.clean()
+
+
+@pytest.fixture
+def deploy_on():
+    """`deploy_on(platform)` for tests with a platform of their own."""
+    return lambda platform: Deployer(platform.client())
+
+
+def invoke(client, name, event=None, **options):
+    """Invokes and returns (payload as JSON, answer)."""
+    answer = client.invoke(FunctionName=name, Payload=json.dumps(event).encode(), **options)
+    body = answer["Payload"].read()
+    return (json.loads(body) if body else None), answer
+
+
+@pytest.fixture(scope="session")
+def node_runtime():
+    version = subprocess.run(["/usr/bin/node", "--version"], capture_output=True, text=True).stdout
+    return f"nodejs{version.lstrip('v').split('.')[0]}.x"
+
+
+@pytest.fixture(scope="session")
+def python_runtime():
+    version = subprocess.run(["/usr/bin/python3", "-c", "import sys; print(sys.version_info[1])"], capture_output=True, text=True).stdout
+    return f"python3.{version.strip()}"
+
+
+@pytest.fixture(scope="session")
+def compiled():
+    """Path of a compiled `bootstrap` by example name; built once."""
+
+    def build(package):
+        done = subprocess.run(
+            ["cargo", "build", "--quiet", "--release", "--locked", "-p", package, "--message-format", "json"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        artifacts = [json.loads(line) for line in done.stdout.splitlines()]
+        return next(a["executable"] for a in artifacts if a.get("executable"))
+
+    return functools.cache(build)
+
+
+echo = bundles.python("def handler(event, context):\n    return event\n")

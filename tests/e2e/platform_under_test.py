@@ -1,0 +1,243 @@
+"""Starts Hearth as people do, in either of its two forms, and stops it again.
+
+`One` is `hearth up`; `Roles` is a frontend, a worker manager, a placement and two workers as processes of their own.
+Both offer the same: an endpoint, credentials, and `kill(role)` / `restart(role)` for the tests that break things.
+"""
+
+import configparser
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import boto3
+import botocore.config
+
+ROOT = Path(__file__).resolve().parents[2]
+HEARTH = Path(os.environ.get("HEARTH_BINARY", ROOT / "target/release/hearth"))
+READY_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 45
+
+# Shorter waits than the defaults, so that retries and keep-alive can be seen within a test.
+FAST = {
+    "HEARTH_ASYNC_RETRY_DELAYS": "1s,2s",
+    "HEARTH_SHUTDOWN_GRACE": "20s",
+    "HEARTH_LOG": "info",
+}
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Process:
+    """One hearth process; its output goes to a file and, line by line, to whoever waits for a line."""
+
+    def __init__(self, name, args, log_dir, env):
+        self.name, self.args, self.env = name, [str(a) for a in args], env
+        self.log = log_dir / f"{name}.log"
+        self.process = None
+        self.lines = queue.Queue()
+
+    def start(self):
+        self.lines = queue.Queue()
+        self.process = subprocess.Popen(
+            [str(HEARTH), *self.args],
+            stdout=subprocess.PIPE,
+            stderr=self.log.open("ab"),
+            env={**os.environ, **FAST, **self.env},
+            text=True,
+        )
+        threading.Thread(target=self._read, args=(self.process.stdout, self.lines), daemon=True).start()
+
+    def _read(self, stream, lines):
+        for line in stream:
+            lines.put(line.rstrip("\n"))
+        lines.put(None)
+
+    def wait_for(self, prefix):
+        """Waits for a line of standard output that starts with `prefix`."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        seen = []
+        while True:
+            line = self.lines.get(timeout=max(0.1, deadline - time.monotonic()))
+            if line is None:
+                raise AssertionError(
+                    f"{self.name} ended with {self.process.wait()} before {prefix!r}; it said {seen}\n"
+                    + self.log.read_text(errors="replace")[-4000:]
+                )
+            seen.append(line)
+            if line.startswith(prefix):
+                return line
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self):
+        """SIGTERM; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=STOP_TIMEOUT_S)
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+
+class Platform:
+    """What tests see."""
+
+    def __init__(self, directory, isolation, extra=None):
+        self.directory = Path(directory)
+        self.data = self.directory / "data"
+        self.isolation = isolation
+        self.extra = dict(extra or {})
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.processes = {}
+
+    def start(self):
+        for process in self.processes.values():
+            process.start()
+        self.wait_ready()
+        return self
+
+    def stop(self):
+        """Stops everything with SIGTERM, edge first; returns the exit codes by role."""
+        return {name: process.terminate() for name, process in self.processes.items() if process.process}
+
+    def kill(self, role):
+        self.processes[role].kill()
+
+    def restart(self, role):
+        self.processes[role].start()
+        self.processes[role].wait_for("ready")
+
+    def wait_ready(self):
+        for process in self.processes.values():
+            process.wait_for("ready")
+
+    @property
+    def credentials(self):
+        return self.data / "credentials"
+
+    def keys(self):
+        parser = configparser.ConfigParser()
+        parser.read(self.credentials)
+        profile = parser["hearth"]
+        return profile["aws_access_key_id"], profile["aws_secret_access_key"]
+
+    def client(self, retries=0, timeout_s=120, **overrides):
+        key, secret = self.keys()
+        options = {
+            "aws_access_key_id": key,
+            "aws_secret_access_key": secret,
+            "region_name": "us-east-1",
+            "endpoint_url": self.endpoint,
+            "config": botocore.config.Config(
+                retries={"total_max_attempts": retries + 1, "mode": "standard"},
+                read_timeout=timeout_s,
+                max_pool_connections=64,
+            ),
+        }
+        return boto3.client("lambda", **{**options, **overrides})
+
+    def environment(self):
+        """Environment for awscli and for hearth's own client commands."""
+        key, secret = self.keys()
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "HEARTH_"))}
+        return {
+            **clean,
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "HEARTH_ENDPOINT": self.endpoint,
+        }
+
+    def cli(self, *args, stdin=None, check=True):
+        """Runs a `hearth` client command."""
+        done = subprocess.run(
+            [str(HEARTH), *map(str, args)], env=self.environment(), input=stdin, capture_output=True, text=True, timeout=120
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"hearth {args} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def logs(self):
+        return "\n".join(
+            f"--- {p.name}\n{p.log.read_text(errors='replace')[-3000:]}" for p in self.processes.values() if p.log.exists()
+        )
+
+
+class One(Platform):
+    """`hearth up`."""
+
+    form = "one"
+
+    def __init__(self, directory, isolation, extra=None):
+        super().__init__(directory, isolation, extra)
+        self.admin_port = free_port()
+        args = [
+            "up", "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}",
+            "--data-dir", self.data, "--isolation", isolation,
+        ]  # fmt: skip
+        self.processes = {"up": Process("up", args, self.directory, self.extra)}
+
+    def role(self, _name):
+        """The process that plays a role."""
+        return "up"
+
+    workers = ("up",)
+
+
+class Roles(Platform):
+    """Five processes joined by gRPC."""
+
+    form = "roles"
+    workers = ("worker-1", "worker-2")
+
+    def __init__(self, directory, isolation, extra=None):
+        super().__init__(directory, isolation, extra)
+        ports = {name: free_port() for name in ("placement", "worker-manager", *self.workers)}
+        self.admin_ports = {name: free_port() for name in ("frontend", *ports)}
+        url = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+
+        def role(name, command, *args):
+            listen = ["--listen", f"127.0.0.1:{self.port if name == 'frontend' else ports[name]}"]
+            admin = ["--admin-listen", f"127.0.0.1:{self.admin_ports[name]}"]
+            return Process(name, [command, *listen, *admin, *args], self.directory, self.extra)
+
+        bundles = self.data / "bundles"
+        self.processes = {
+            "frontend": role("frontend", "frontend", "--data-dir", self.data, "--worker-manager", url["worker-manager"]),
+            "worker-manager": role("worker-manager", "worker-manager", "--placement", url["placement"]),
+            "placement": role("placement", "placement"),
+        } | {
+            name: role(
+                name, "worker", "--id", name, "--placement", url["placement"], "--isolation", isolation,
+                "--data-dir", self.directory / name, "--bundle-dir", bundles,
+            )
+            for name in self.workers
+        }  # fmt: skip
+
+    def role(self, name):
+        return name
+
+    def start(self):
+        # The order is no requirement: every role waits for those it needs.
+        return super().start()
+
+
+FORMS = {"one": One, "roles": Roles}
+
+
+def remove_tree(path):
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,99 @@
+"""Event invocations: durable, retried, and given up where it can be seen."""
+
+import json
+import time
+
+import pytest
+
+import bundles
+from conftest import ROLE, echo, invoke
+
+MARK = "hearth-test-line"
+LOGGING = bundles.python(
+    f"""
+def handler(event, context):
+    print("{MARK}", context.aws_request_id, event["n"])
+    if event.get("fail"): raise RuntimeError("asked to fail")
+"""
+)
+WAIT_S = 60
+
+
+def lines(platform, name, mark=MARK):
+    return [line for line in platform.cli("logs", name).stdout.splitlines() if mark in line]
+
+
+def eventually(check, timeout_s=WAIT_S):
+    """Waits for what has no event a test could wait for."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        result = check()
+        if result or time.monotonic() > deadline:
+            return result
+        time.sleep(0.1)
+
+
+def send(client, name, event):
+    answer = client.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(event).encode())
+    assert answer["StatusCode"] == 202 and answer["Payload"].read() == b""
+    return answer["ResponseMetadata"]["RequestId"]
+
+
+def test_an_event_runs_once_under_its_request_id(shared, client, deploy):
+    name = deploy(LOGGING)
+    request = send(client, name, {"n": 1})
+    assert eventually(lambda: any(request in line for line in lines(shared, name)))
+    time.sleep(1)
+    assert len(lines(shared, name)) == 1
+
+
+def test_a_failing_event_is_tried_three_times_then_dead(shared, client, deploy):
+    name = deploy(LOGGING)
+    request = send(client, name, {"n": 7, "fail": True})
+
+    def dead():
+        letters = json.loads(shared.cli("dead-letters", "--output", "json").stdout)
+        return [letter for letter in letters["deadLetters"] if letter["requestId"] == request]
+
+    letter = eventually(dead)[0]
+    assert letter["condition"] == "RetriesExhausted"
+    attempts = lines(shared, name)
+    assert len(attempts) == 3 and all(request in line for line in attempts)
+
+
+def test_on_failure_function_gets_the_record(shared, client, deploy):
+    sink = deploy(bundles.python(f"import json\ndef handler(e, c):\n    print('{MARK}', json.dumps(e))\n"))
+    sink_arn = f"arn:aws:lambda:us-east-1:000000000000:function:{sink}"
+    name = deploy(LOGGING, DeadLetterConfig={"TargetArn": sink_arn})
+    request = send(client, name, {"n": 8, "fail": True})
+    line = eventually(lambda: lines(shared, sink))[0]
+    record = json.loads(line[line.index("{") :])
+    assert record["requestContext"]["requestId"] == request
+    assert record["requestContext"]["condition"] == "RetriesExhausted"
+    assert record["requestContext"]["approximateInvokeCount"] == 3
+    assert record["requestPayload"] == {"n": 8, "fail": True}
+    assert record["responsePayload"]["errorMessage"] == "asked to fail"
+
+
+def test_limits_of_asynchronous_payloads(client, deploy):
+    name = deploy(echo)
+    with pytest.raises(client.exceptions.RequestTooLargeException):
+        client.invoke(FunctionName=name, InvocationType="Event", Payload=b'"' + b"x" * (1024 * 1024) + b'"')
+    with pytest.raises(client.exceptions.InvalidRequestContentException):
+        client.invoke(FunctionName=name, InvocationType="Event", Payload=b"{no json")
+
+
+def test_acknowledged_events_survive_kill_9(own, deploy_on):
+    platform = own()
+    client = platform.client()
+    name = deploy_on(platform)(LOGGING)
+    acknowledged = [send(client, name, {"n": n}) for n in range(60)]
+    role = platform.role("frontend")
+    platform.kill(role)
+    platform.restart(role)
+
+    def all_ran():
+        seen = "\n".join(lines(platform, name))
+        return all(request in seen for request in acknowledged)
+
+    assert eventually(all_ran), "an event that got its 202 was lost"
