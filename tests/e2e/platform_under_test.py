@@ -5,6 +5,7 @@ Both offer the same: an endpoint, credentials, and `kill(role)` / `restart(role)
 """
 
 import configparser
+import json
 import os
 import queue
 import shutil
@@ -170,6 +171,9 @@ class Platform:
         if check and done.returncode != 0:
             raise AssertionError(f"hearth {args} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
+
+    def workers_view(self):
+        return json.loads(self.cli("workers", "--output", "json").stdout)
 
     def logs(self):
         return "\n".join(
