@@ -1,0 +1,107 @@
+//! The echo functions that the figures are about, and how they are deployed.
+
+use std::io::{Cursor, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+use zip::write::SimpleFileOptions;
+
+use crate::connection::Connection;
+use crate::platform::release_binary;
+
+/// A language to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// A static `bootstrap` on our Rust SDK.
+    Provided,
+    /// Python.
+    Python,
+}
+
+impl Language {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::Provided, Self::Python];
+
+    /// As the tables name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Provided => "provided",
+            Self::Python => "python",
+        }
+    }
+
+    fn runtime(self) -> Result<String> {
+        Ok(match self {
+            Self::Provided => "provided.al2023".into(),
+            Self::Python => {
+                let print = "import sys; print(f'python3.{sys.version_info[1]}', end='')";
+                let output = std::process::Command::new("/usr/bin/python3").args(["-c", print]).output()?;
+                String::from_utf8(output.stdout)?
+            }
+        })
+    }
+
+    fn bundle(self) -> Result<Vec<u8>> {
+        let echo = "def handler(event, context):\n    return event\n";
+        match self {
+            Self::Provided => zip_of("bootstrap", &read(&release_binary("bootstrap")?)?),
+            Self::Python => zip_of("app.py", echo.as_bytes()),
+        }
+    }
+}
+
+/// Creates a function of its own and waits until it can be invoked.
+pub(crate) async fn deploy(connection: &mut Connection, language: Language, name: &str) -> Result<()> {
+    let body = json!({
+        "FunctionName": name, "Runtime": language.runtime()?, "Handler": "app.handler", "MemorySize": 128,
+        "Role": "arn:aws:iam::000000000000:role/lambda", "Code": {"ZipFile": STANDARD.encode(language.bundle()?)},
+    });
+    let answer = connection.send(Method::POST, "/2015-03-31/functions", Bytes::from(body.to_string())).await?;
+    if answer.status() != 201 {
+        bail!("creating {name}: {} {}", answer.status(), String::from_utf8_lossy(answer.body()));
+    }
+    wait_until_active(connection, name).await
+}
+
+/// Changes the configuration, so that every environment of the function is retired and the next call starts cold.
+pub(crate) async fn retire_environments(connection: &mut Connection, name: &str, round: usize) -> Result<()> {
+    let path = format!("/2015-03-31/functions/{name}/configuration");
+    let body = json!({"Environment": {"Variables": {"ROUND": round.to_string()}}});
+    let answer = connection.send(Method::PUT, &path, Bytes::from(body.to_string())).await?;
+    if answer.status() != 200 {
+        bail!("updating {name}: {} {}", answer.status(), String::from_utf8_lossy(answer.body()));
+    }
+    wait_until_active(connection, name).await
+}
+
+async fn wait_until_active(connection: &mut Connection, name: &str) -> Result<()> {
+    const POLLS: u32 = 500;
+    for _ in 0..POLLS {
+        let path = format!("/2015-03-31/functions/{name}/configuration");
+        let answer = connection.send(Method::GET, &path, Bytes::new()).await?;
+        let state: Value = serde_json::from_slice(answer.body())?;
+        if state["State"] == "Active" && state["LastUpdateStatus"] == "Successful" {
+            return Ok(());
+        }
+        // The API has no event for this: AWS's own waiters poll, too.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bail!("{name} did not become active");
+}
+
+fn zip_of(name: &str, content: &[u8]) -> Result<Vec<u8>> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    archive.start_file(name, SimpleFileOptions::default().unix_permissions(0o755))?;
+    archive.write_all(content)?;
+    Ok(archive.finish()?.into_inner())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,44 @@
+//! Quantiles of durations.
+
+use std::time::Duration;
+
+/// Durations of one job, to be read as quantiles.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Samples(Vec<Duration>);
+
+impl Samples {
+    pub(crate) fn push(&mut self, sample: Duration) {
+        self.0.push(sample);
+    }
+
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The sample that `share` (0 to 1) of all are not above, in milliseconds. NaN without samples.
+    pub(crate) fn quantile_ms(&self, share: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        let index = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
+        sorted.get(index).map_or(f64::NAN, |sample| sample.as_secs_f64() * 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_samples() {
+        let mut samples = Samples::default();
+        (1..=100).for_each(|ms| samples.push(Duration::from_millis(ms)));
+        assert_eq!(samples.quantile_ms(0.5).round(), 50.0);
+        assert_eq!(samples.quantile_ms(0.99).round(), 99.0);
+        assert_eq!(samples.quantile_ms(1.0).round(), 100.0);
+        assert!(Samples::default().quantile_ms(0.5).is_nan());
+    }
+}
