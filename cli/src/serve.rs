@@ -1,0 +1,36 @@
+//! `hearth up` and the four roles: from settings to running roles, and back down in order.
+//!
+//! Absent on purpose: decisions. What a role does is its crate's affair; this is wiring.
+
+mod first_start;
+mod process;
+mod roles;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+use hearth_daemon::config::Layers;
+
+pub(crate) use settings::{Role, default_data_dir};
+
+/// Bad configuration: `EX_USAGE` of sysexits(3).
+const EXIT_CONFIGURATION: u8 = 64;
+
+/// The subcommands that start roles.
+pub(crate) fn commands() -> Vec<Command> {
+    Role::ALL.into_iter().map(settings::command).collect()
+}
+
+/// Runs the role that `name` stands for until it is asked to stop; `None` if it stands for none.
+pub(crate) fn run(name: &str, matches: &ArgMatches) -> Option<ExitCode> {
+    let role = Role::ALL.into_iter().find(|role| role.name() == name)?;
+    let config = match settings::read(role, matches, Layers::new().with_environment(std::env::vars_os())) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            eprintln!("hearth {name}: the configuration has mistakes:\n{mistakes}");
+            return Some(ExitCode::from(EXIT_CONFIGURATION));
+        }
+    };
+    Some(process::run(config))
+}

@@ -1,0 +1,88 @@
+//! The life of a role's process: start, `ready`, wait for a signal or a failure, drain, end.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use hearth_daemon::{Readiness, ShutdownSignals, admin, telemetry};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use super::roles::{self, Running};
+use super::settings::ProcessConfig;
+
+/// Runs the process to its end and says how it went.
+pub(super) fn run(config: ProcessConfig) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime");
+    match runtime.and_then(|runtime| runtime.block_on(serve(config))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hearth: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: ProcessConfig) -> Result<()> {
+    let (format, filter) = &config.log;
+    telemetry::start(*format, filter)?;
+    let mut signals = ShutdownSignals::listen().context("listen for signals")?;
+    let registry = Registry::new();
+    let readiness = Readiness::new();
+    let listener = bind(config.listen, "listen").await?;
+    let admin_listener = bind(config.admin_listen, "admin-listen").await?;
+    let (stop_admin, admin_stopped) = oneshot::channel::<()>();
+    let admin = tokio::spawn(admin::serve(admin_listener, readiness.clone(), registry.clone(), async {
+        // An error means that the sender is gone, which is as good a reason to stop.
+        let _ = admin_stopped.await;
+    }));
+
+    let grace = config.grace;
+    let mut running = roles::start(config.role, listener, &registry, &readiness).await?;
+    let mut ended = tokio::select! {
+        () = readiness.ready() => {
+            println!("ready {}", running.url);
+            Ok(None)
+        }
+        signal = signals.next() => Ok(Some(signal)),
+        failure = running.failed() => Err(failure),
+    };
+    if let Ok(None) = ended {
+        ended = tokio::select! {
+            signal = signals.next() => Ok(Some(signal)),
+            failure = running.failed() => Err(failure),
+        };
+    }
+    if let Ok(Some(signal)) = &ended {
+        info!(%signal, ?grace, "draining; a second signal ends at once");
+    }
+    drain(running, grace, &mut signals).await?;
+    drop(stop_admin);
+    admin.await.context("admin port")?.context("admin port")?;
+    ended.map(|_| ()).map_err(Into::into)
+}
+
+async fn bind(address: std::net::SocketAddr, setting: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("--{setting} {address}"))
+}
+
+/// Shuts the parts down in order, each with what is left of the grace period. A second signal cuts that short.
+async fn drain(running: Running, grace: std::time::Duration, signals: &mut ShutdownSignals) -> Result<()> {
+    let deadline = Instant::now() + grace;
+    let parts = async {
+        for part in running.parts {
+            let name = part.name;
+            part.shutdown(deadline.saturating_duration_since(Instant::now())).await;
+            info!(part = name, "stopped");
+        }
+    };
+    tokio::select! {
+        () = parts => Ok(()),
+        signal = signals.next() => {
+            warn!(%signal, "ending at once");
+            anyhow::bail!("ended by a second {signal} before everything was drained")
+        }
+    }
+}

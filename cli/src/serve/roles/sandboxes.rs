@@ -1,0 +1,40 @@
+//! Which sandboxes a worker uses, and the shim in them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use hearth_microvm::jail::{JailConfig, JailLauncher};
+use hearth_microvm::process::ProcessLauncher;
+use hearth_microvm::{Isolation, Launcher, probe};
+use tracing::warn;
+
+use crate::serve::settings::WorkerSettings;
+
+/// The launcher for the isolation that was asked for. Never a weaker one.
+pub(super) fn launcher(settings: &WorkerSettings) -> Result<Arc<dyn Launcher>> {
+    let state = settings.data_dir.join("sandboxes");
+    let isolation = probe::choose(settings.isolation).context("hearth doctor tells what this host allows")?;
+    let launcher: Arc<dyn Launcher> = match isolation {
+        Isolation::Jail => Arc::new(JailLauncher::new(JailConfig::new(state))?),
+        Isolation::Process => Arc::new(ProcessLauncher::new(state)?),
+        Isolation::Kvm => bail!("--isolation kvm is not there yet: use jail"),
+    };
+    for missing in launcher.unenforced() {
+        warn!(%isolation, what = missing.what, why = missing.why, remedy = missing.remedy, "not enforced on this host");
+    }
+    if isolation == Isolation::Process {
+        warn!("--isolation process is NO SECURITY BOUNDARY: functions can read and harm what this user can");
+    }
+    Ok(launcher)
+}
+
+/// `hearth-shim`, beside this very program.
+pub(super) fn shim() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("find this program")?;
+    let shim = own.with_file_name("hearth-shim");
+    if !shim.is_file() {
+        bail!("{} is not there: it belongs beside hearth (`make build` puts it there)", shim.display());
+    }
+    Ok(shim)
+}

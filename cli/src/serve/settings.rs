@@ -1,0 +1,111 @@
+//! Every setting of every role: one table, from which flags, variables, file keys and help texts come.
+
+mod config;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgMatches, Command};
+use hearth_daemon::config::{Layers, Mistakes};
+
+pub(crate) use config::{ProcessConfig, RoleConfig, WorkerSettings};
+
+use self::table::SETTINGS;
+
+/// Variables of the client commands, which a role does not read and does not object to.
+const CLIENT_VARIABLES: [&str; 5] = ["endpoint", "credentials", "profile", "output", "config"];
+
+/// What a process of ours can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// All four in one process.
+    Up,
+    /// The HTTP edge.
+    Frontend,
+    /// The router.
+    WorkerManager,
+    /// The ledger of leases.
+    Placement,
+    /// One host's sandboxes.
+    Worker,
+}
+
+impl Role {
+    /// All, in the order help shows them.
+    pub(crate) const ALL: [Self; 5] = [Self::Up, Self::Frontend, Self::WorkerManager, Self::Placement, Self::Worker];
+
+    /// The subcommand.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Frontend => "frontend",
+            Self::WorkerManager => "worker-manager",
+            Self::Placement => "placement",
+            Self::Worker => "worker",
+        }
+    }
+
+    fn about(self) -> &'static str {
+        match self {
+            Self::Up => "Run the whole platform in one process",
+            Self::Frontend => "Run a frontend: the HTTP edge, joined to a worker manager",
+            Self::WorkerManager => "Run a worker manager: routes calls to warm slots, joined to placement",
+            Self::Placement => "Run placement: grants leases and chooses workers",
+            Self::Worker => "Run a worker: the sandboxes of this host, joined to placement",
+        }
+    }
+}
+
+/// One setting.
+struct Setting {
+    /// In kebab case: flag `--name`, variable `HEARTH_NAME`, key `name`.
+    name: &'static str,
+    /// What stands for its value in help.
+    value: &'static str,
+    /// One line, with the default.
+    help: &'static str,
+    /// Who reads it.
+    roles: &'static [Role],
+}
+
+/// The subcommand of a role, with a flag for each of its settings.
+pub(crate) fn command(role: Role) -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("TOML file with settings; flags and HEARTH_… variables go before it [HEARTH_CONFIG]");
+    let flags = SETTINGS.iter().filter(|setting| setting.roles.contains(&role)).map(|setting| {
+        Arg::new(setting.name).long(setting.name).value_name(setting.value).help(setting.help).allow_hyphen_values(true)
+    });
+    Command::new(role.name()).about(role.about()).arg(config).args(flags)
+}
+
+/// Reads the configuration of a role. All mistakes come together.
+pub(crate) fn read(role: Role, matches: &ArgMatches, mut layers: Layers) -> Result<ProcessConfig, Mistakes> {
+    let own = || SETTINGS.iter().filter(|setting| setting.roles.contains(&role));
+    for setting in own() {
+        layers = layers.with_flag(setting.name, matches.get_one::<String>(setting.name));
+    }
+    let file = matches.get_one::<String>("config").map(PathBuf::from);
+    let file = file.or_else(|| std::env::var_os("HEARTH_CONFIG").map(PathBuf::from));
+    if let Some(path) = file {
+        layers = layers.with_file(&path);
+    }
+    let mut reader = layers.reader();
+    // One file, and one environment, may serve several roles: settings of the others are no mistakes.
+    reader.also_known(&SETTINGS.iter().map(|setting| setting.name).collect::<Vec<_>>());
+    reader.also_known(&CLIENT_VARIABLES);
+    let config = config::read(role, &mut reader);
+    reader.finish(config)
+}
+
+/// Where state is kept unless configured otherwise: `/var/lib/hearth` for root, else `$XDG_DATA_HOME/hearth` or
+/// `~/.local/share/hearth` (XDG Base Directory specification).
+pub(crate) fn default_data_dir() -> PathBuf {
+    if hearth_microvm::probe::is_root() {
+        return PathBuf::from("/var/lib/hearth");
+    }
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
+    let base = std::env::var_os("XDG_DATA_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from).or_else(home);
+    base.unwrap_or_else(std::env::temp_dir).join("hearth")
+}

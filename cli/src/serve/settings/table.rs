@@ -1,0 +1,156 @@
+//! The table itself.
+
+use super::Role::{self, Frontend, Placement, Up, Worker, WorkerManager};
+use super::Setting;
+
+const ALL: &[Role] = &[Up, Frontend, WorkerManager, Placement, Worker];
+
+/// Every setting, in the order help shows them.
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "listen",
+        value: "ADDRESS",
+        help: "Where to serve: the HTTP API (up, frontend: 127.0.0.1:9000) or other roles (worker-manager 127.0.0.1:9102, \
+               placement 127.0.0.1:9101, worker 127.0.0.1:9103). The roles trust each other: keep theirs off public networks",
+        roles: ALL,
+    },
+    Setting {
+        name: "admin-listen",
+        value: "ADDRESS",
+        help: "Where to serve /live, /ready and /metrics [127.0.0.1:9001; other roles: a free port]",
+        roles: ALL,
+    },
+    Setting {
+        name: "data-dir",
+        value: "DIR",
+        help: "State [/var/lib/hearth for root, else ~/.local/share/hearth; worker: DIR/worker]",
+        roles: &[Up, Frontend, Worker],
+    },
+    Setting {
+        name: "isolation",
+        value: "KIND",
+        help: "auto, jail or process; auto takes the strongest this host has and never process [auto]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "worker-manager",
+        value: "URL",
+        help: "Where the worker manager serves [http://127.0.0.1:9102]",
+        roles: &[Frontend],
+    },
+    Setting {
+        name: "placement",
+        value: "URL",
+        help: "Where placement serves [http://127.0.0.1:9101]",
+        roles: &[WorkerManager, Worker],
+    },
+    Setting {
+        name: "id",
+        value: "NAME",
+        help: "Its name, unique in the fleet and the same after a restart [host name]",
+        roles: &[WorkerManager, Worker],
+    },
+    Setting {
+        name: "advertise",
+        value: "URL",
+        help: "Where others reach this worker [http:// and its listening address]",
+        roles: &[Worker],
+    },
+    Setting {
+        name: "bundle-dir",
+        value: "DIR",
+        help: "Code bundles, the same files that the frontend writes [DATA_DIR/bundles]",
+        roles: &[Worker],
+    },
+    Setting {
+        name: "pool-size",
+        value: "N",
+        help: "Sandboxes kept ready for each runtime; 0 turns the pool off [2]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "pool-max",
+        value: "N",
+        help: "Most sandboxes kept ready for one runtime, however many cold starts there are [16]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "max-slots",
+        value: "N",
+        help: "Most slots on this host [1000]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "memory-mb",
+        value: "MB",
+        help: "Memory for slots [what the host has, less 512]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "memory-overcommit-percent",
+        value: "PERCENT",
+        help: "Memory promised to slots in percent of what there is [200]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "region",
+        value: "REGION",
+        help: "Region in ARNs and in AWS_REGION [us-east-1]",
+        roles: &[Up, Frontend],
+    },
+    Setting {
+        name: "account-concurrency",
+        value: "N",
+        help: "Concurrent calls of an account; more get 429 [1000]",
+        roles: &[Up, WorkerManager],
+    },
+    Setting {
+        name: "capacity-wait",
+        value: "DURATION",
+        help: "Longest wait of a call for a slot, then 429 or 503 [10s]",
+        roles: &[Up, Frontend],
+    },
+    Setting {
+        name: "keep-alive-min",
+        value: "DURATION",
+        help: "Shortest time an idle slot is kept [60s]",
+        roles: &[Up, WorkerManager],
+    },
+    Setting {
+        name: "keep-alive-max",
+        value: "DURATION",
+        help: "Longest time an idle slot is kept [1h]",
+        roles: &[Up, WorkerManager],
+    },
+    Setting {
+        name: "async-retry-delays",
+        value: "DURATIONS",
+        help: "Waits before the retries of a failed event, one for each retry [1m,2m]",
+        roles: &[Up, Frontend],
+    },
+    Setting {
+        name: "async-max-age",
+        value: "DURATION",
+        help: "Age at which an event is given up [6h]",
+        roles: &[Up, Frontend],
+    },
+    Setting {
+        name: "async-concurrency",
+        value: "N",
+        help: "Events that run at the same time [64]",
+        roles: &[Up, Frontend],
+    },
+    Setting {
+        name: "shutdown-grace",
+        value: "DURATION",
+        help: "Time for running calls after SIGTERM [30s]",
+        roles: ALL,
+    },
+    Setting {
+        name: "log",
+        value: "FILTER",
+        help: "What to tell on standard error: info, or warn,hearth_worker=debug",
+        roles: ALL,
+    },
+    Setting { name: "log-format", value: "FORMAT", help: "text or json [text]", roles: ALL },
+];
