@@ -61,10 +61,10 @@ impl Part {
 /// Makes a [`Part`] of a role: all of them fail and stop alike, but have no trait of their own for it.
 macro_rules! part {
     ($name:literal, $role:expr) => {{
-        let (role, failing) = (Arc::clone(&$role), Arc::clone(&$role));
+        let (role, tasks) = (Arc::clone(&$role), $role.tasks().clone());
         Part {
             name: $name,
-            failed: Box::pin(async move { failing.failed().await }),
+            failed: Box::pin(async move { tasks.failed().await }),
             shutdown: Box::new(move |grace| Box::pin(async move { role.shutdown(grace).await })),
         }
     }};
@@ -152,8 +152,9 @@ async fn frontend(
     let deps =
         hearth_frontend::Deps { catalog: database.catalog(), bundles, events, usage: database.usage(), manager, workers };
     print_next_steps(data_dir, &listener)?;
-    let frontend = Frontend::start(config, deps, registry)?;
-    frontend.serve(listener)?;
+    let frontend = Frontend::start(config, deps, registry).await?;
+    let serving = frontend.clone();
+    tokio::spawn(async move { serving.serve(listener).await });
     Ok(part!("frontend", frontend))
 }
 

@@ -157,11 +157,10 @@ fn frontend(reader: &mut Reader) -> hearth_frontend::Config {
     config.capacity_wait = reader.duration_or("capacity-wait", config.capacity_wait);
     let delays = reader.list::<DurationText>("async-retry-delays");
     if !delays.is_empty() {
-        config.asynchronous.schedule.retry_delays = delays.into_iter().map(|DurationText(delay)| delay).collect();
+        config.events.retry.waits = delays.into_iter().map(|DurationText(delay)| delay).collect();
     }
-    let max_age = config.asynchronous.schedule.max_age;
-    config.asynchronous.schedule.max_age = reader.duration_or("async-max-age", max_age);
-    config.asynchronous.concurrency = reader.or("async-concurrency", config.asynchronous.concurrency);
+    config.events.retry.max_age = reader.duration_or("async-max-age", config.events.retry.max_age);
+    config.events.max_running = reader.or("async-concurrency", config.events.max_running);
     config
 }
 

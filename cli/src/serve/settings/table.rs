@@ -137,7 +137,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "async-concurrency",
         value: "N",
-        help: "Events that run at the same time [64]",
+        help: "Events that run at the same time [256]",
         roles: &[Up, Frontend],
     },
     Setting {
