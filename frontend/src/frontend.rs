@@ -85,6 +85,12 @@ impl Frontend {
         server::serve(listener, self.router(), &self.api.config, self.metrics.clone(), connections, stop).await;
     }
 
+    /// The background tasks, to be told when one that the frontend needs has failed.
+    #[must_use]
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     /// The API as a service, for tests that need no socket.
     #[must_use]
     pub fn router(&self) -> Router {

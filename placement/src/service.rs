@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use hearth_daemon::{OnFailure, TaskFailure, Tasks};
+use hearth_daemon::{OnFailure, Tasks};
 use hearth_domain::HolderId;
 use hearth_protocol::placement::{
     ClaimOutcome, ClaimRequest, FleetWorker, Grant, ReleaseRequest, RenewRequest, RenewResponse, ReportAck,
@@ -73,9 +73,10 @@ impl Placement {
         Ok(Arc::new(Self { events, tasks, abandon }))
     }
 
-    /// Resolves if placement can't go on.
-    pub async fn failed(&self) -> TaskFailure {
-        self.tasks.failed().await
+    /// Its background tasks, to be told when one that it needs has failed.
+    #[must_use]
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// Takes no new claims, lets open ones finish within `grace`, then stops. Slots and their leases stay with workers and
