@@ -22,9 +22,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use libc::{RLIMIT_CORE, RLIMIT_FSIZE, RLIMIT_NOFILE};
+use libc::{RLIMIT_CORE, RLIMIT_FSIZE};
 
-use crate::program::{default_signals, die_with_parent, execute, limit, prctl, take_descriptors, text};
+use crate::program::{
+    default_signals, die_with_parent, execute, limit, limit_open_files, prctl, take_descriptors, text,
+};
 use crate::sandbox::{BootError, BootSpec, Isolation, Launcher, Sandbox, SandboxError, Unenforced};
 use crate::state::State;
 use crate::sys::script::{Arg, Script};
@@ -137,8 +139,10 @@ fn start(shared: &Shared, spec: BootSpec) -> Result<(Spawned, UnixStream, PathBu
     fs::create_dir(&home).map_err(step("make the temporary directory"))?;
     let (ours, theirs) = UnixStream::pair().map_err(step("socketpair"))?;
     let script = script(rewritten(spec.clone(), &home), &home, &theirs).map_err(step("prepare"))?;
-    let spawned =
-        spawn(script, 0, None, |pid, _| shared.state.write_sandbox(&spec.id, pid).map_err(step("write the record")))?;
+    let spawned = spawn(script, 0, None, |pid, _| {
+        limit_open_files(pid, spec.limits.max_open_files).map_err(step("limit open files"))?;
+        shared.state.write_sandbox(&spec.id, pid).map_err(step("write the record"))
+    })?;
     Ok((spawned, ours, home))
 }
 
@@ -148,7 +152,6 @@ fn script(spec: BootSpec, home: &Path, channel: &UnixStream) -> io::Result<Scrip
     take_descriptors(&mut script, out_of_the_way(channel.as_fd())?, out_of_the_way(null)?);
     script.step("setsid", libc::SYS_setsid, []);
     script.step("chdir", libc::SYS_chdir, [Arg::Text(text(home)?)]);
-    limit(&mut script, "limit open files", u64::from(RLIMIT_NOFILE), spec.limits.max_open_files);
     limit(&mut script, "limit core files", u64::from(RLIMIT_CORE), 0);
     limit(&mut script, "limit file size", u64::from(RLIMIT_FSIZE), spec.limits.tmp_bytes);
     prctl(&mut script, "adopt orphans", libc::PR_SET_CHILD_SUBREAPER, [1, 0]);

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use libc::{SYS_dup2, SYS_prctl, SYS_prlimit64};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::sandbox::BootSpec;
 use crate::sys::script::{Arg, Script};
@@ -14,6 +15,19 @@ use crate::sys::script::{Arg, Script};
 pub(crate) fn limit(script: &mut Script, name: &'static str, resource: u64, value: u64) {
     let args = [Arg::Number(0), Arg::Number(resource), Arg::Words(vec![value, value]), Arg::Number(0)];
     script.step(name, SYS_prlimit64, args);
+}
+
+/// Sets how many files a process, and those it starts later, may have open; as many as this process may give.
+pub(crate) fn limit_open_files(pid: Pid, files: u64) -> io::Result<()> {
+    let set = |files| prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(files), maximum: Some(files) });
+    let most = getrlimit(Resource::Nofile).maximum.unwrap_or(files);
+    match set(files) {
+        Err(rustix::io::Errno::PERM) if most < files => set(most)?,
+        // It ended in the meantime.
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        other => other?,
+    };
+    Ok(())
 }
 
 /// 0, 1 and 2 lead nowhere; 3 is the channel. All else is closed by exec.

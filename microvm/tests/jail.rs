@@ -1,16 +1,193 @@
-//! Jails for real: what works inside, what doesn't, and that nothing is left. Needs root (as an ordinary user: the
-//! tests in `rootless.rs`).
+//! Jails for real: what works inside, and that nothing is left. Needs root (as an ordinary user: `rootless.rs`).
 
 #[path = "support/agent.rs"]
 mod agent;
+#[path = "support/host.rs"]
+mod host;
 
-use agent::{Agent, launcher, spec};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use agent::{Agent, launcher, limits, spec};
+use hearth_microvm::{Launcher, Limits};
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn boots_answers_and_leaves_nothing() {
     let Some(launcher) = launcher() else { return };
+    assert_eq!(launcher.unenforced(), []);
     let mut agent = Agent::boot(&*launcher, spec("first")).await;
-    assert_eq!(agent.ask("answer = os.getpid()").await, serde_json::json!(1));
+    assert_eq!(agent.ask("answer = os.getpid()").await, json!(1));
+    assert_eq!(agent.sandbox.id(), "first");
+    let groups = host::groups(&launcher.directory);
+    assert!(!groups.is_empty());
     let ended = agent.sandbox.kill().await.unwrap();
-    assert_eq!(ended.signal, Some(9));
+    assert_eq!((ended.signal, ended.status, ended.out_of_memory), (Some(9), None, false));
+    assert_eq!(agent.sandbox.kill().await.unwrap(), ended);
+    let directory = launcher.directory;
+    drop((agent, launcher.launcher));
+    host::eventually(|| groups.iter().all(|group| !group.exists())).await;
+    assert_eq!(std::fs::read_dir(directory.path().join("state/sandboxes")).unwrap().count(), 0);
+    assert!(!host::mounts().contains(directory.path().to_str().unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_appears_in_a_running_sandbox_and_cannot_be_written() {
+    let Some(launcher) = launcher() else { return };
+    let mut agent = Agent::boot(&*launcher, spec("code")).await;
+    let code = launcher.directory.path().join("code");
+    std::fs::create_dir(&code).unwrap();
+    std::fs::write(code.join("main.py"), "print('hello')").unwrap();
+    assert_eq!(agent.ask("answer = os.listdir('/var/task')").await, json!([]));
+    assert_eq!(agent.sandbox.attach_code(&code).await.unwrap(), Path::new("/var/task"));
+    assert_eq!(agent.ask("answer = open('/var/task/main.py').read()").await, json!("print('hello')"));
+    assert_eq!(agent.refused("open('/var/task/new', 'w')").await, i64::from(libc::EROFS));
+    assert!(agent.sandbox.attach_code(&code).await.is_err());
+    assert!(!host::mounts().contains("/var/task"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_the_host_are_shown_where_asked_and_nowhere_else() {
+    let Some(launcher) = launcher() else { return };
+    let here = launcher.directory.path();
+    std::fs::write(here.join("bootstrap.py"), "#").unwrap();
+    std::fs::set_permissions(here.join("bootstrap.py"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    let mut spec = spec("shown");
+    spec.read_only.push((here.join("bootstrap.py"), "/opt/some/where/bootstrap.py".into()));
+    let mut agent = Agent::boot(&*launcher, spec).await;
+    assert_eq!(agent.ask("answer = open('/opt/some/where/bootstrap.py').read()").await, json!("#"));
+    assert_eq!(agent.refused("open('/opt/some/where/bootstrap.py', 'a')").await, i64::from(libc::EROFS));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_not_there_is_told_by_the_step_and_leaves_nothing() {
+    let Some(launcher) = launcher() else { return };
+    let mut missing = spec("missing");
+    missing.init = "/no/such/program".into();
+    let error = launcher.boot(missing).await.err().expect("no boot");
+    assert!(error.step.contains("/no/such/program"), "{error}");
+    let mut unfit = spec("unfit");
+    unfit.init = "/etc/passwd".into();
+    let error = launcher.boot(unfit).await.err().expect("no boot");
+    assert!(error.step.contains("execute"), "{error}");
+    let mut named = spec("../x");
+    named.id = "../x".into();
+    assert!(launcher.boot(named).await.is_err());
+    assert_eq!(std::fs::read_dir(launcher.directory.path().join("state/sandboxes")).unwrap().count(), 0);
+    Agent::boot(&*launcher, spec("missing")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exit_is_told_with_its_status() {
+    let Some(launcher) = launcher() else { return };
+    let mut agent = Agent::boot(&*launcher, spec("exits")).await;
+    agent.leave("os._exit(3)").await;
+    let ended = agent.sandbox.ended().await;
+    assert_eq!((ended.status, ended.signal), (Some(3), None));
+    assert_eq!(agent.sandbox.ended().await, ended);
+    assert_eq!(agent.sandbox.kill().await.unwrap(), ended);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_can_be_changed_while_it_runs() {
+    let Some(launcher) = launcher() else { return };
+    let mut agent = Agent::boot(&*launcher, spec("changing")).await;
+    let more = Limits { memory_bytes: 256 << 20, max_open_files: 64, tmp_bytes: 32 << 20, ..limits() };
+    agent.sandbox.set_limits(more).await.unwrap();
+    assert_eq!(agent.ask("import resource; answer = resource.getrlimit(resource.RLIMIT_NOFILE)[0]").await, json!(64));
+    let size = agent.ask("s = os.statvfs('/tmp'); answer = s.f_blocks * s.f_frsize").await;
+    assert_eq!(size, json!(32 << 20));
+    agent.ask("held = bytearray(100 << 20); answer = len(held)").await;
+    let less = Limits { memory_bytes: 32 << 20, ..more };
+    assert!(agent.sandbox.set_limits(less).await.is_err());
+    assert_eq!(agent.ask("answer = len(held)").await, json!(100 << 20));
+    agent.ask("del held").await;
+    agent.sandbox.set_limits(Limits { memory_bytes: 64 << 20, ..more }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_counts_memory_and_processor_time() {
+    let Some(launcher) = launcher() else { return };
+    let mut agent = Agent::boot(&*launcher, spec("using")).await;
+    agent.ask("held = bytearray(50 << 20); del held; answer = 0").await;
+    let before = agent.sandbox.usage().unwrap();
+    assert!(before.memory_peak_bytes > 50 << 20, "{before:?}");
+    assert!(before.memory_bytes < 40 << 20, "{before:?}");
+    agent.ask("import time\nend = time.process_time() + 0.1\nwhile time.process_time() < end: pass").await;
+    let after = agent.sandbox.usage().unwrap();
+    assert!(after.cpu - before.cpu >= Duration::from_millis(90), "{before:?} {after:?}");
+    assert_eq!(after.oom_kills, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_of_a_processor_is_what_was_given() {
+    let Some(launcher) = launcher() else { return };
+    let mut slow = spec("slow");
+    slow.limits.milli_cpus = 250;
+    let mut agent = Agent::boot(&*launcher, slow).await;
+    let code = "import time\nstart = time.monotonic()\nend = time.process_time() + 0.2\n\
+                while time.process_time() < end: pass\nanswer = time.monotonic() - start";
+    let took = agent.ask(code).await.as_f64().unwrap();
+    assert!(took > 0.6, "0.2 s of CPU at a quarter took {took} s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paused_it_uses_no_time_and_then_goes_on() {
+    let Some(launcher) = launcher() else { return };
+    let mut agent = Agent::boot(&*launcher, spec("paused")).await;
+    let code = "
+import threading
+def spin():
+    while True: pass
+threading.Thread(target=spin, daemon=True).start()";
+    agent.ask(code).await;
+    agent.sandbox.pause().await.unwrap();
+    let before = agent.sandbox.usage().unwrap().cpu;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(agent.sandbox.usage().unwrap().cpu, before);
+    agent.sandbox.resume().await.unwrap();
+    agent.ask("answer = 1").await;
+    agent.sandbox.pause().await.unwrap();
+    agent.sandbox.kill().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_runs_inside_works() {
+    let Some(launcher) = launcher() else { return };
+    let mut agent = Agent::boot(&*launcher, spec("works")).await;
+    let code = "
+import subprocess, threading, multiprocessing, tempfile, time
+sock = socket.socket(); sock.bind(('127.0.0.1', 0)); sock.listen()
+client = socket.create_connection(sock.getsockname()); client.close()
+with tempfile.TemporaryFile() as file: file.write(b'x')
+lock = multiprocessing.Lock()
+thread = threading.Thread(target=time.sleep, args=(0,)); thread.start(); thread.join()
+out = subprocess.run(['/bin/sh', '-c', 'echo $((6*7)); ls /proc | grep -c meminfo'], capture_output=True, text=True)
+answer = [out.stdout, out.stderr, socket.gethostname(), socket.if_nameindex(), len(open('/proc/meminfo').read()) > 0]";
+    assert_eq!(agent.ask(code).await, json!(["42\n1\n", "", "sandbox", [[1, "lo"]], true]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_come_and_go_and_leak_nothing() {
+    let Some(launcher) = launcher() else { return };
+    drop(Agent::boot(&*launcher, spec("warm")).await);
+    let state = launcher.directory.path().join("state/sandboxes");
+    let empty = || std::fs::read_dir(&state).unwrap().count() == 0;
+    host::eventually(empty).await;
+    let before = host::Held::now(&launcher.directory);
+    for round in 0..50 {
+        let name = |index: usize| format!("many-{round}-{index}");
+        let boots = (0..4).map(|index| launcher.boot(spec(&name(index))));
+        let mut sandboxes = Vec::new();
+        for boot in boots {
+            sandboxes.push(boot.await.unwrap());
+        }
+        // Half are killed, half dropped.
+        for mut sandbox in sandboxes.drain(..2) {
+            sandbox.kill().await.unwrap();
+        }
+    }
+    host::eventually(empty).await;
+    host::eventually(|| host::Held::now(&launcher.directory) == before).await;
 }

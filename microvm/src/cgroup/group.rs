@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, prlimit};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::directory::{Directory, keyed_number, number, read_at_start};
 use super::layout::Controller;
@@ -104,20 +104,12 @@ impl Group {
         Ok(())
     }
 
-    /// Sets how many files each process inside, and those it starts later, may have open.
-    pub(crate) fn limit_open_files(&self, files: u64) -> io::Result<()> {
-        let limit = Rlimit { current: Some(files), maximum: Some(files) };
-        let Some(directory) = self.v1.iter().chain(&self.v2).map(|(_, directory)| directory).next() else {
-            return Ok(());
-        };
-        for pid in directory.read("cgroup.procs")?.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
-            match prlimit(Some(pid), Resource::Nofile, limit.clone()) {
-                // It ended in the meantime.
-                Ok(_) | Err(rustix::io::Errno::SRCH) => {}
-                Err(error) => return Err(error.into()),
-            }
+    /// The processes inside; never the caller's own, of which a thread may be in for a moment.
+    pub(crate) fn processes(&self) -> io::Result<Vec<Pid>> {
+        match self.v1.iter().chain(&self.v2).next() {
+            Some((_, directory)) => pids(directory),
+            None => Ok(Vec::new()),
         }
-        Ok(())
     }
 
     /// What it uses and used; zero where there is no controller.
@@ -209,10 +201,14 @@ fn kill_all(directory: &Directory) {
 }
 
 fn members(directory: &Directory) -> Vec<OwnedFd> {
-    let me = std::process::id();
-    let pids = directory.read("cgroup.procs").unwrap_or_default();
-    let pids = pids.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| pid.cast_unsigned() != me);
-    pids.filter_map(Pid::from_raw).filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect()
+    let pids = pids(directory).unwrap_or_default();
+    pids.into_iter().filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect()
+}
+
+fn pids(directory: &Directory) -> io::Result<Vec<Pid>> {
+    let me = rustix::process::getpid();
+    let listed = directory.read("cgroup.procs")?;
+    Ok(listed.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).filter(|pid| *pid != me).collect())
 }
 
 /// Removes a directory whose processes have been killed, as soon as the last has left.

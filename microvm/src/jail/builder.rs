@@ -16,6 +16,7 @@ use super::entry::{self, Entry};
 use super::ids::{Ids, Lease};
 use super::root::{self, Root};
 use crate::cgroup::{Group, Parent};
+use crate::program::limit_open_files;
 use crate::sandbox::{BootError, BootSpec};
 use crate::state::State;
 use crate::sys;
@@ -107,6 +108,7 @@ impl Builder {
         let script = self.script(spec, theirs).map_err(|(name, error)| SpawnError::new(name, error))?;
         let mut mounts = None;
         let spawned = spawn(script, entry::NAMESPACES, group.clone_into(), |pid, _| {
+            limit_open_files(pid, spec.limits.max_open_files).map_err(step("limit open files"))?;
             self.map_ids(pid, &ids).map_err(step("map user ids"))?;
             mounts = Some(open_mount_namespace(pid).map_err(step("open the mount namespace"))?);
             self.state.write_sandbox(&spec.id, pid).map_err(step("write the record"))

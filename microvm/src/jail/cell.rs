@@ -16,6 +16,7 @@ use super::launcher::Shared;
 use super::root;
 use crate::cgroup::Group;
 use crate::exit::{Child, ExitStatus};
+use crate::program::limit_open_files;
 use crate::sandbox::{Ended, Limits, Sandbox, SandboxError, SandboxUsage};
 
 /// Longest time a killed sandbox's first process may take to end: it waits for all others inside.
@@ -127,7 +128,9 @@ impl Sandbox for Cell {
     async fn set_limits(&self, limits: Limits) -> Result<(), SandboxError> {
         let cpus = self.shared.cpus.as_deref();
         self.remains.group.apply(&limits, cpus).map_err(self.failed("set limits"))?;
-        self.remains.group.limit_open_files(limits.max_open_files).map_err(self.failed("limit open files"))?;
+        for pid in self.remains.group.processes().map_err(self.failed("list processes"))? {
+            limit_open_files(pid, limits.max_open_files).map_err(self.failed("limit open files"))?;
+        }
         let mounts = Arc::clone(&self.remains.mounts);
         let resized = self.shared.doorman.run(move |doorman| doorman.resize_tmp(&mounts, limits.tmp_bytes)).await;
         resized.and_then(|outcome| outcome).map_err(self.failed("resize /tmp"))

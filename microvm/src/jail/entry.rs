@@ -11,9 +11,9 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use libc::{
-    MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_NOFILE,
-    SYS_chdir, SYS_ioctl, SYS_mount, SYS_move_mount, SYS_pivot_root, SYS_seccomp, SYS_setgroups, SYS_sethostname,
-    SYS_setresgid, SYS_setresuid, SYS_setsid, SYS_socket, SYS_umount2, SYS_unshare,
+    MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, RLIMIT_CORE, RLIMIT_MEMLOCK, SYS_chdir,
+    SYS_ioctl, SYS_mount, SYS_move_mount, SYS_pivot_root, SYS_seccomp, SYS_setgroups, SYS_sethostname, SYS_setresgid,
+    SYS_setresuid, SYS_setsid, SYS_socket, SYS_umount2, SYS_unshare,
 };
 use seccompiler::{BpfProgram, sock_filter};
 
@@ -78,7 +78,7 @@ pub(super) fn script(entry: Entry<'_>) -> io::Result<Script> {
     bring_up_loopback(&mut script);
     let host_name = text("sandbox")?;
     script.step("sethostname", SYS_sethostname, [Arg::Text(host_name), Arg::Number("sandbox".len() as u64)]);
-    set_resource_limits(&mut script, &spec.limits);
+    set_resource_limits(&mut script);
     take_descriptors(&mut script, channel, null);
     script.step("setsid", SYS_setsid, []);
     script.step("umask", libc::SYS_umask, [Arg::Number(0o022)]);
@@ -150,16 +150,11 @@ fn bring_up_loopback(script: &mut Script) {
     script.step("bring up lo", SYS_ioctl, args);
 }
 
-fn set_resource_limits(script: &mut Script, limits: &Limits) {
+fn set_resource_limits(script: &mut Script) {
     // RLIMIT_NPROC is not among them: it counts per user over all sandboxes that share one; the cgroup counts right.
-    let files = limits.max_open_files;
-    for (name, resource, value) in [
-        ("limit open files", RLIMIT_NOFILE, files),
-        ("limit core files", RLIMIT_CORE, 0),
-        ("limit locked memory", RLIMIT_MEMLOCK, MEMLOCK_BYTES),
-    ] {
-        limit(script, name, u64::from(resource), value);
-    }
+    // Open files are limited from outside, where there may be a right to give more than we have.
+    limit(script, "limit core files", u64::from(RLIMIT_CORE), 0);
+    limit(script, "limit locked memory", u64::from(RLIMIT_MEMLOCK), MEMLOCK_BYTES);
 }
 
 fn drop_privileges(script: &mut Script, filters: &[BpfProgram]) {

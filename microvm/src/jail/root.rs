@@ -25,6 +25,7 @@ use rustix::mount::{
 };
 
 use crate::sys;
+use crate::sys::mount::Use;
 
 /// Where code is attached.
 pub(super) const TASK_ROOT: &str = "/var/task";
@@ -106,9 +107,7 @@ impl Root {
 
 /// A copy of what is mounted at `path` on the host, read-only, without devices and set-user-id, attached nowhere.
 pub(super) fn detached(path: &Path) -> io::Result<OwnedFd> {
-    let tree = copy(path)?;
-    sys::mount::make_harmless(tree.as_fd())?;
-    Ok(tree)
+    copy(path, Use::Programs)
 }
 
 /// Attaches a detached tree.
@@ -121,9 +120,11 @@ pub(super) fn is_directory(path: &Path) -> io::Result<bool> {
     Ok(fs::metadata(path)?.is_dir())
 }
 
-fn copy(path: &Path) -> io::Result<OwnedFd> {
+fn copy(path: &Path, good_for: Use) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    Ok(open_tree(CWD, path, flags)?)
+    let tree = open_tree(CWD, path, flags)?;
+    sys::mount::make_harmless(tree.as_fd(), good_for)?;
+    Ok(tree)
 }
 
 fn components(inside: &Path) -> io::Result<Vec<PathBuf>> {
@@ -157,7 +158,7 @@ fn make_devices(root: &Path) -> io::Result<()> {
     for name in DEVICES {
         let here = root.join("dev").join(name);
         fs::write(&here, "")?;
-        attach(&copy(&Path::new("/dev").join(name))?, &here)?;
+        attach(&copy(&Path::new("/dev").join(name), Use::Device)?, &here)?;
     }
     let links = [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1")];
     for (name, target) in links.into_iter().chain([("stderr", "/proc/self/fd/2")]) {

@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 
 use super::{Shared, mark, tree};
 use crate::exit::{Child, ExitStatus};
+use crate::program::limit_open_files;
 use crate::sandbox::{Ended, Limits, Sandbox, SandboxError, SandboxUsage};
 use crate::sys::spawn::Spawned;
 
@@ -121,16 +122,13 @@ impl Sandbox for Running {
     }
 
     async fn set_limits(&self, limits: Limits) -> Result<(), SandboxError> {
-        let set = |pid, resource, value| {
-            let limit = Rlimit { current: Some(value), maximum: Some(value) };
-            match prlimit(Some(pid), resource, limit) {
-                Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(()),
-                Err(error) => Err(self.failed("set limits", error.into())),
-            }
-        };
         for pid in self.body.pids().into_iter().filter_map(Pid::from_raw) {
-            set(pid, Resource::Nofile, limits.max_open_files)?;
-            set(pid, Resource::Fsize, limits.tmp_bytes)?;
+            limit_open_files(pid, limits.max_open_files).map_err(|error| self.failed("limit open files", error))?;
+            let size = Rlimit { current: Some(limits.tmp_bytes), maximum: Some(limits.tmp_bytes) };
+            match prlimit(Some(pid), Resource::Fsize, size) {
+                Ok(_) | Err(rustix::io::Errno::SRCH) => {}
+                Err(error) => return Err(self.failed("limit file size", error.into())),
+            }
         }
         Ok(())
     }

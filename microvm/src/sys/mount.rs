@@ -4,10 +4,23 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Makes a detached tree of mounts read-only, without devices and without set-user-id, and private.
-pub(crate) fn make_harmless(tree: BorrowedFd<'_>) -> io::Result<()> {
+/// What may be used of a mount beside reading.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Programs may be executed.
+    Programs,
+    /// A device may be opened.
+    Device,
+}
+
+/// Makes a detached tree of mounts read-only and private, without set-user-id, and good for one thing only.
+pub(crate) fn make_harmless(tree: BorrowedFd<'_>, good_for: Use) -> io::Result<()> {
+    let without = match good_for {
+        Use::Programs => libc::MOUNT_ATTR_NODEV,
+        Use::Device => libc::MOUNT_ATTR_NOEXEC,
+    };
     let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | without,
         attr_clr: 0,
         propagation: libc::MS_PRIVATE,
         userns_fd: 0,
