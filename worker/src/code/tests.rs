@@ -1,0 +1,122 @@
+use std::io::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::*;
+
+/// Zips in a directory, each with one file of a thousand bytes; counts how often they are fetched.
+struct Bundles {
+    dir: tempfile::TempDir,
+    fetched: AtomicUsize,
+}
+
+#[async_trait]
+impl BundleStore for Bundles {
+    async fn put(&self, _: Bytes) -> Result<BundleDigest, StoreFailure> {
+        unreachable!("the cache only reads")
+    }
+
+    async fn fetch(&self, digest: BundleDigest) -> Result<Option<PathBuf>, StoreFailure> {
+        self.fetched.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        let path = self.dir.path().join(digest.to_string());
+        Ok(path.exists().then_some(path))
+    }
+
+    async fn retain(&self, _: &[BundleDigest]) -> Result<usize, StoreFailure> {
+        unreachable!("the cache only reads")
+    }
+}
+
+impl Bundles {
+    fn new(count: u8) -> Arc<Self> {
+        let bundles = Self { dir: tempfile::tempdir().unwrap(), fetched: AtomicUsize::new(0) };
+        for number in 0..count {
+            let file = fs::File::create(bundles.dir.path().join(digest(number).to_string())).unwrap();
+            let mut zip = zip::ZipWriter::new(file);
+            zip.start_file("main.py", zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(&[number; 1_000]).unwrap();
+            zip.finish().unwrap();
+        }
+        Arc::new(bundles)
+    }
+}
+
+fn digest(number: u8) -> BundleDigest {
+    BundleDigest([number; 32])
+}
+
+fn open(root: &Path, boot: &str, bundles: &Arc<Bundles>, max_bytes: u64) -> Arc<CodeCache> {
+    let bytes = IntGauge::new("bytes", "bytes").unwrap();
+    Arc::new(CodeCache::open(root, boot, bundles.clone(), max_bytes, bytes).unwrap())
+}
+
+fn dirs(root: &Path) -> usize {
+    fs::read_dir(root).unwrap().count()
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_get_one_unpacking() {
+    let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(1));
+    let cache = open(root.path(), "boot", &bundles, 10_000);
+    let all = futures::future::join_all((0..20).map(|_| cache.get(digest(0)))).await;
+    assert_eq!(bundles.fetched.load(Ordering::Relaxed), 1);
+    for lease in all {
+        assert_eq!(fs::read(lease.unwrap().dir().join("main.py")).unwrap(), [0; 1_000]);
+    }
+    assert_eq!(cache.newest(), [digest(0)]);
+}
+
+#[tokio::test]
+async fn one_who_stops_waiting_leaves_the_code_to_the_next() {
+    let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(1));
+    let cache = open(root.path(), "boot", &bundles, 10_000);
+    for _ in 0..3 {
+        let waiting = cache.get(digest(0));
+        tokio::pin!(waiting);
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert!(cache.get(digest(0)).await.unwrap().dir().join("main.py").exists());
+    assert_eq!(bundles.fetched.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn what_is_not_in_use_goes_least_recently_used_first() {
+    let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(4));
+    let cache = open(root.path(), "boot", &bundles, 2_500);
+    let held = cache.get(digest(0)).await.unwrap();
+    for number in [1, 2, 1, 3] {
+        cache.get(digest(number)).await.unwrap();
+    }
+    assert!(held.dir().exists());
+    assert_eq!(cache.newest(), [digest(3), digest(0)]);
+    assert_eq!(dirs(&root.path().join("boot")), 2);
+    cache.get(digest(1)).await.unwrap();
+    assert_eq!(cache.newest(), [digest(1), digest(0)]);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_code_and_a_reboot_does_not() {
+    let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(1));
+    open(root.path(), "boot", &bundles, 10_000).get(digest(0)).await.unwrap();
+    fs::create_dir(root.path().join("boot/.unpacking-1")).unwrap();
+    let again = open(root.path(), "boot", &bundles, 10_000);
+    assert_eq!(again.newest(), [digest(0)]);
+    assert_eq!(dirs(&root.path().join("boot")), 1);
+    again.get(digest(0)).await.unwrap();
+    assert_eq!(bundles.fetched.load(Ordering::Relaxed), 1);
+    assert!(open(root.path(), "next-boot", &bundles, 10_000).newest().is_empty());
+    assert_eq!(dirs(root.path()), 1);
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_not_there_is_asked_for_anew() {
+    let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(1));
+    let cache = open(root.path(), "boot", &bundles, 10_000);
+    assert!(matches!(cache.get(digest(9)).await, Err(CodeError::Missing(missing)) if missing == digest(9)));
+    fs::copy(bundles.dir.path().join(digest(0).to_string()), bundles.dir.path().join(digest(9).to_string())).unwrap();
+    assert!(cache.get(digest(9)).await.is_ok());
+}

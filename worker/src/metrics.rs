@@ -1,0 +1,104 @@
+//! The worker's numbers, as Prometheus reads them.
+
+use hearth_domain::FunctionResponse;
+use hearth_protocol::worker::{InitDone, InitSlotError, InvokeResponse};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
+};
+
+use crate::pool::PoolState;
+
+/// Counters, gauges and histograms of one worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    invocations: IntCounterVec,
+    invocation_seconds: Histogram,
+    cold_starts: IntCounterVec,
+    inits: IntCounterVec,
+    init_seconds: Histogram,
+    pooled: IntGaugeVec,
+    /// Slots bound to a function.
+    pub(crate) slots: IntGauge,
+    /// Log entries that were dropped because the worker could not write them fast enough.
+    pub(crate) log_entries_dropped: IntCounter,
+    /// Unpacked code on disk.
+    pub(crate) code_bytes: IntGauge,
+    /// Reports that placement did not take.
+    pub(crate) reports_failed: IntCounter,
+}
+
+impl Metrics {
+    /// Registers all of them; fails if another worker of this process has done so.
+    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = Self {
+            invocations: counters("hearth_worker_invocations_total", "Invocations by outcome.", "outcome")?,
+            invocation_seconds: seconds("hearth_worker_invocation_seconds", "Duration of invocations.")?,
+            cold_starts: counters("hearth_worker_cold_starts_total", "Sandboxes given to functions.", "source")?,
+            inits: counters("hearth_worker_inits_total", "Inits by outcome.", "outcome")?,
+            init_seconds: seconds("hearth_worker_init_seconds", "Duration of successful inits.")?,
+            pooled: IntGaugeVec::new(Opts::new("hearth_worker_pooled", "Sandboxes ready in the pool."), &["runtime"])?,
+            slots: IntGauge::new("hearth_worker_slots", "Slots bound to a function.")?,
+            log_entries_dropped: IntCounter::new("hearth_worker_log_entries_dropped_total", "Log entries dropped.")?,
+            code_bytes: IntGauge::new("hearth_worker_code_bytes", "Unpacked code on disk.")?,
+            reports_failed: IntCounter::new(
+                "hearth_worker_reports_failed_total",
+                "Reports that placement did not take.",
+            )?,
+        };
+        registry.register(Box::new(metrics.invocations.clone()))?;
+        registry.register(Box::new(metrics.invocation_seconds.clone()))?;
+        registry.register(Box::new(metrics.cold_starts.clone()))?;
+        registry.register(Box::new(metrics.inits.clone()))?;
+        registry.register(Box::new(metrics.init_seconds.clone()))?;
+        registry.register(Box::new(metrics.pooled.clone()))?;
+        registry.register(Box::new(metrics.slots.clone()))?;
+        registry.register(Box::new(metrics.log_entries_dropped.clone()))?;
+        registry.register(Box::new(metrics.code_bytes.clone()))?;
+        registry.register(Box::new(metrics.reports_failed.clone()))?;
+        Ok(metrics)
+    }
+
+    /// A function got a sandbox.
+    pub(crate) fn cold_start(&self, from_pool: bool) {
+        self.cold_starts.with_label_values(&[if from_pool { "pool" } else { "boot" }]).inc();
+    }
+
+    /// An init is over.
+    pub(crate) fn init_over(&self, answer: &Result<InitDone, InitSlotError>) {
+        let outcome = match answer {
+            Ok(done) => {
+                self.init_seconds.observe(done.init_duration.as_secs_f64());
+                "success"
+            }
+            Err(InitSlotError::InitFailed(_)) => "failed",
+            Err(InitSlotError::Refused { .. } | InitSlotError::Unreachable(_)) => "refused",
+        };
+        self.inits.with_label_values(&[outcome]).inc();
+    }
+
+    /// An invocation is over.
+    pub(crate) fn invocation_over(&self, answer: &InvokeResponse) {
+        let outcome = match &answer.response {
+            FunctionResponse::Success(_) => "success",
+            FunctionResponse::Error(_) => "error",
+        };
+        self.invocations.with_label_values(&[outcome]).inc();
+        self.invocation_seconds.observe(answer.usage.duration.as_secs_f64());
+    }
+
+    /// The pool changed.
+    pub(crate) fn pool(&self, state: &PoolState) {
+        for (class, count) in &state.counts {
+            self.pooled.with_label_values(&[&class.to_string()]).set(i64::from(*count));
+        }
+    }
+}
+
+fn counters(name: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {
+    IntCounterVec::new(Opts::new(name, help), &[label])
+}
+
+/// From a quarter of a millisecond to about a quarter of an hour.
+fn seconds(name: &str, help: &str) -> prometheus::Result<Histogram> {
+    Histogram::with_opts(HistogramOpts::new(name, help).buckets(exponential_buckets(0.000_25, 2.0, 22)?))
+}

@@ -1,0 +1,189 @@
+//! Boots one sandbox up to the word of its shim that it is there.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hearth_domain::limits::{SANDBOX_MAX_OPEN_FILES, SANDBOX_MAX_PROCESSES};
+use hearth_guest_protocol::{PROTOCOL_VERSION, Ready, guest_message};
+use hearth_microvm::{BootError, BootSpec, Isolation, Launcher, Limits, Sandbox};
+use tokio::sync::Semaphore;
+
+use crate::channel::{Channel, ChannelError};
+use crate::runtime::{Bootstraps, Offer, RUNTIME_DIR, RuntimeClass, shim_environment};
+
+/// Longest time from the start of a boot to the shim's word.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Log messages before the shim's word: what a language runtime says when it can't start.
+const BOOT_LOGS_MAX: u32 = 100;
+
+/// What a sandbox may use before it has a function: enough for any language to start in, and `/tmp` as most
+/// functions have it, so that nothing needs to change for them.
+const POOLED_LIMITS: Limits = Limits {
+    memory_bytes: 512 * 1024 * 1024,
+    milli_cpus: 1_000,
+    max_processes: SANDBOX_MAX_PROCESSES,
+    max_open_files: SANDBOX_MAX_OPEN_FILES,
+    tmp_bytes: 512 * 1024 * 1024,
+};
+
+/// User and group that function code runs as within its sandbox.
+const GUEST_USER: &str = "993:990";
+
+/// Boots sandboxes, a bounded number at a time.
+pub(crate) struct Boots {
+    launcher: Arc<dyn Launcher>,
+    shim: PathBuf,
+    offer: Offer,
+    bootstraps: Bootstraps,
+    permits: Semaphore,
+    prefix: String,
+    count: AtomicU64,
+}
+
+/// A sandbox whose shim is up.
+pub(crate) struct Booted {
+    /// The sandbox.
+    pub(crate) sandbox: Box<dyn Sandbox>,
+    /// The talk with its shim.
+    pub(crate) channel: Channel,
+    /// Whether it waited in the pool.
+    pub(crate) from_pool: bool,
+}
+
+/// A sandbox did not come up. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BootFailure {
+    /// The launcher could not start it.
+    #[error(transparent)]
+    Launcher(#[from] BootError),
+    /// It ended, or its first words were no protocol.
+    #[error("{source}{}", said(.output))]
+    Channel {
+        /// What happened.
+        source: ChannelError,
+        /// What it wrote before.
+        output: String,
+    },
+    /// It said nothing.
+    #[error("its shim did not report within {} s", BOOT_TIMEOUT.as_secs())]
+    Silent,
+    /// Its first word was another than Ready.
+    #[error("its shim did not begin with Ready{}", said(.output))]
+    NotReady {
+        /// What it wrote before.
+        output: String,
+    },
+    /// The shim is of another version.
+    #[error("its shim speaks protocol version {found}, this worker {PROTOCOL_VERSION}: they must come from one build")]
+    Version {
+        /// The shim's.
+        found: u32,
+    },
+    /// The launcher gave no channel.
+    #[error("the launcher gave no channel")]
+    NoChannel,
+    /// The worker stops.
+    #[error("the worker is shutting down")]
+    Stopping,
+}
+
+impl Boots {
+    /// Boots with `launcher`, at most `concurrency` at a time. `prefix` tells the sandboxes of this worker's run from
+    /// others'.
+    pub(crate) fn new(
+        launcher: Arc<dyn Launcher>,
+        shim: PathBuf,
+        offer: Offer,
+        bootstraps: Bootstraps,
+        concurrency: u32,
+        prefix: String,
+    ) -> Arc<Self> {
+        let permits = Semaphore::new(concurrency.max(1) as usize);
+        Arc::new(Self { launcher, shim, offer, bootstraps, permits, prefix, count: AtomicU64::new(0) })
+    }
+
+    /// Boots one sandbox of `class`.
+    pub(crate) async fn boot(&self, class: RuntimeClass) -> Result<Booted, BootFailure> {
+        let _permit = self.permits.acquire().await.map_err(|_| BootFailure::Stopping)?;
+        let boot = async {
+            let mut sandbox = self.launcher.boot(self.spec(class)).await?;
+            let mut channel = Channel::new(sandbox.channel().ok_or(BootFailure::NoChannel)?);
+            let ready = first_word(&mut channel).await?;
+            if ready.protocol_version != PROTOCOL_VERSION {
+                return Err(BootFailure::Version { found: ready.protocol_version });
+            }
+            Ok(Booted { sandbox, channel, from_pool: false })
+        };
+        tokio::time::timeout(BOOT_TIMEOUT, boot).await.unwrap_or(Err(BootFailure::Silent))
+    }
+
+    /// Where a function sees the bootstraps.
+    pub(crate) fn runtime_dir(&self) -> &Path {
+        match self.launcher.isolation() {
+            // Without a mount namespace there is only the host's path.
+            Isolation::Process => self.bootstraps.dir(),
+            Isolation::Jail | Isolation::Kvm => Path::new(RUNTIME_DIR),
+        }
+    }
+
+    fn spec(&self, class: RuntimeClass) -> BootSpec {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        BootSpec {
+            id: format!("{}-{number}", self.prefix),
+            init: self.shim.clone(),
+            args: self.shim_arguments(class),
+            env: shim_environment(),
+            read_only: vec![(self.bootstraps.dir().to_owned(), RUNTIME_DIR.into())],
+            limits: POOLED_LIMITS,
+        }
+    }
+
+    fn shim_arguments(&self, class: RuntimeClass) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = match self.launcher.isolation() {
+            // The host's ports are shared with everybody, and its users are real.
+            Isolation::Process => vec!["--runtime-api".into(), "127.0.0.1:0".into()],
+            Isolation::Jail | Isolation::Kvm => vec!["--user".into(), GUEST_USER.into()],
+        };
+        let command = self.offer.command(class, self.runtime_dir());
+        if !command.is_empty() {
+            arguments.push("--".into());
+            arguments.extend(command);
+        }
+        arguments
+    }
+}
+
+impl fmt::Debug for Boots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Boots").field("prefix", &self.prefix).field("shim", &self.shim).finish_non_exhaustive()
+    }
+}
+
+/// Waits for Ready, and keeps what is written before it for the case that it never comes.
+async fn first_word(channel: &mut Channel) -> Result<Ready, BootFailure> {
+    let mut output = String::new();
+    for _ in 0..BOOT_LOGS_MAX {
+        match channel.reader.receive().await {
+            Ok(guest_message::Kind::Ready(ready)) => return Ok(ready),
+            Ok(guest_message::Kind::Log(log)) if output.len() < OUTPUT_KEPT_BYTES => {
+                output.push_str(&String::from_utf8_lossy(&log.data));
+            }
+            Ok(guest_message::Kind::Log(_)) => {}
+            Ok(_) => break,
+            Err(source) => return Err(BootFailure::Channel { source, output }),
+        }
+    }
+    Err(BootFailure::NotReady { output })
+}
+
+/// Output kept of a sandbox that does not come up, bytes (and at most one message more).
+const OUTPUT_KEPT_BYTES: usize = 4 * 1024;
+
+fn said(output: &str) -> String {
+    let output = output.trim();
+    if output.is_empty() { String::new() } else { format!("; it wrote: {output:?}") }
+}

@@ -1,0 +1,150 @@
+//! The environment variables of a function's runtime process, as Lambda defines them
+//! (AWS Lambda developer guide, "Working with Lambda environment variables").
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use hearth_domain::FunctionSpec;
+use hearth_guest_protocol::EnvironmentVariable;
+
+use super::RuntimeClass;
+use crate::calendar::Date;
+
+const PATH: &str = "/usr/local/bin:/usr/bin/:/bin:/opt/bin";
+const LANG: &str = "en_US.UTF-8";
+const TIME_ZONE: &str = ":UTC";
+
+/// Everything that a function's environment follows from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FunctionEnvironment<'a> {
+    /// The function.
+    pub(crate) function: &'a FunctionSpec,
+    /// Where its code is, seen from inside.
+    pub(crate) task_root: &'a Path,
+    /// Where the bootstraps are, seen from inside.
+    pub(crate) runtime_dir: &'a Path,
+    /// The log stream of its slot.
+    pub(crate) log_stream: &'a str,
+}
+
+impl FunctionEnvironment<'_> {
+    /// The variables by name. The function's own stand above defaults such as `PATH`, and below reserved ones.
+    pub(crate) fn variables(&self) -> Vec<EnvironmentVariable> {
+        let mut variables = self.defaults();
+        variables.extend(self.function.environment.iter().map(|(name, value)| (name.clone(), value.clone())));
+        variables.extend(self.reserved());
+        variables.into_iter().map(|(name, value)| EnvironmentVariable { name, value }).collect()
+    }
+
+    fn defaults(&self) -> BTreeMap<String, String> {
+        let (task, runtime) = (self.task_root.display(), self.runtime_dir.display());
+        let libraries = format!("/lib64:/usr/lib64:{runtime}:{runtime}/lib:{task}:{task}/lib:/opt/lib");
+        let mut variables = BTreeMap::from([
+            ("PATH".to_owned(), PATH.to_owned()),
+            ("LD_LIBRARY_PATH".to_owned(), libraries),
+            ("LANG".to_owned(), LANG.to_owned()),
+            ("TZ".to_owned(), TIME_ZONE.to_owned()),
+        ]);
+        match RuntimeClass::of(self.function.runtime) {
+            RuntimeClass::Provided => {}
+            RuntimeClass::Python { .. } => {
+                variables.insert("PYTHONPATH".to_owned(), runtime.to_string());
+            }
+            RuntimeClass::Nodejs { major } => {
+                let path =
+                    format!("/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules:{runtime}/node_modules");
+                variables.insert("NODE_PATH".to_owned(), path);
+            }
+        }
+        variables
+    }
+
+    fn reserved(&self) -> impl Iterator<Item = (String, String)> {
+        let spec = self.function;
+        let execution = match RuntimeClass::of(spec.runtime) {
+            RuntimeClass::Provided => None,
+            managed => Some(("AWS_EXECUTION_ENV", format!("AWS_Lambda_{managed}"))),
+        };
+        [
+            ("_HANDLER", spec.handler.clone()),
+            ("AWS_REGION", spec.region.clone()),
+            ("AWS_DEFAULT_REGION", spec.region.clone()),
+            ("AWS_LAMBDA_FUNCTION_NAME", spec.function.name.to_string()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", spec.function.version.to_string()),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", spec.memory.get().to_string()),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", spec.function.name)),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", self.log_stream.to_owned()),
+            ("LAMBDA_TASK_ROOT", self.task_root.display().to_string()),
+            ("LAMBDA_RUNTIME_DIR", self.runtime_dir.display().to_string()),
+        ]
+        .into_iter()
+        .chain(execution)
+        .map(|(name, value)| (name.to_owned(), value))
+    }
+}
+
+/// `2026/11/22/[$LATEST]` and 32 hexadecimal digits.
+pub(crate) fn log_stream_name(function: &FunctionSpec, unix_ms: u64, random: u128) -> String {
+    format!("{}/[{}]{random:032x}", Date::from_unix_ms(unix_ms).slashed(), function.function.version)
+}
+
+/// What the shim and a language started ahead of any function see: nothing of the worker's own environment.
+pub(crate) fn shim_environment() -> Vec<(OsString, OsString)> {
+    [("PATH", PATH), ("LANG", LANG), ("TZ", TIME_ZONE)].map(|(name, value)| (name.into(), value.into())).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot::testing::function;
+
+    fn variables(own: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let mut spec = function("python3.11");
+        spec.environment = own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment = FunctionEnvironment {
+            function: &spec,
+            task_root: Path::new("/var/task"),
+            runtime_dir: Path::new("/var/runtime"),
+            log_stream: "2026/11/22/[$LATEST]00",
+        };
+        let all = environment.variables();
+        let count = all.len();
+        let by_name: BTreeMap<_, _> = all.into_iter().map(|variable| (variable.name, variable.value)).collect();
+        assert_eq!(by_name.len(), count, "a variable is set twice");
+        by_name
+    }
+
+    #[test]
+    fn a_function_sees_what_lambda_sets() {
+        let variables = variables(&[("GREETING", "hello")]);
+        for (name, value) in [
+            ("GREETING", "hello"),
+            ("_HANDLER", "index.handler"),
+            ("AWS_LAMBDA_FUNCTION_NAME", "hello"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/hello"),
+            ("AWS_EXECUTION_ENV", "AWS_Lambda_python3.11"),
+            ("LAMBDA_TASK_ROOT", "/var/task"),
+            ("TZ", ":UTC"),
+        ] {
+            assert_eq!(variables[name], value, "{name}");
+        }
+    }
+
+    #[test]
+    fn defaults_give_way_and_reserved_ones_do_not() {
+        let variables = variables(&[("PATH", "/mine"), ("_HANDLER", "evil"), ("LAMBDA_TASK_ROOT", "/")]);
+        assert_eq!(variables["PATH"], "/mine");
+        assert_eq!(variables["_HANDLER"], "index.handler");
+        assert_eq!(variables["LAMBDA_TASK_ROOT"], "/var/task");
+    }
+
+    #[test]
+    fn log_streams_are_named_by_day_and_version() {
+        let name = log_stream_name(&function("provided"), 951_782_400_000, 0xab);
+        assert_eq!(name, "2000/02/29/[$LATEST]000000000000000000000000000000ab");
+    }
+}

@@ -1,0 +1,550 @@
+//! The life of one slot, decided.
+//!
+//! ```text
+//! Preparing ─prepared→ Initializing ─InitDone→ Idle ⇄ Running
+//!     ↑                     │ first init too long
+//!     └─────────────────────┘ (once, in a fresh sandbox)      everything else that goes wrong → Over
+//! ```
+//!
+//! The happy path: a sandbox and the code are there (`on_prepared`), Init goes out, InitDone comes back, the slot
+//! answers and waits; each Invoke (`on_invoke`) goes out under a deadline and its Response comes back as the answer.
+//!
+//! Invariants, checked by `check_invariants`:
+//! * the public state follows `SlotState`'s table and fits the phase;
+//! * an invocation runs exactly while the phase is Running, and every accepted one is answered exactly once;
+//! * once Over, nothing is sent, answered or accepted any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
+use hearth_domain::slot::IllegalEvent;
+use hearth_domain::{
+    FencingToken, FunctionError, FunctionResponse, FunctionSpec, HolderId, InitFailure, Moment, RequestId, SlotEvent,
+    SlotId, SlotOutcome, SlotState,
+};
+use hearth_guest_protocol::{
+    GuestError, HostMessage, Init, InitDone as GuestInitDone, Invoke, Log, Response, RuntimeExit, guest_message,
+    response,
+};
+use hearth_microvm::Ended;
+use hearth_protocol::worker::{
+    FenceRequest, Fenced, InitDone, InitSlotError, InvokeError, InvokeRequest, InvokeResponse,
+};
+
+use super::failure::{self, ERROR_TYPE_MAX_BYTES, Failure, Violation};
+use super::output::Output;
+use crate::calendar::Date;
+use crate::logs::LogEntry;
+use crate::usage::{self, Status};
+
+/// Both clocks, read once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// For durations and deadlines.
+    pub(crate) moment: Moment,
+    /// For people, and for the deadline that a function sees.
+    pub(crate) unix_ms: u64,
+}
+
+/// What a slot asks of its surroundings.
+pub(crate) trait Outbox {
+    /// Sends to the shim.
+    fn send(&mut self, message: HostMessage);
+    /// Answers the one who wanted the slot.
+    fn answer_init(&mut self, answer: Result<InitDone, InitSlotError>);
+    /// Answers the invocation that was accepted last.
+    fn answer(&mut self, answer: InvokeResponse);
+    /// Keeps log lines.
+    fn log(&mut self, entry: LogEntry);
+    /// The most memory the sandbox used, bytes.
+    fn memory_peak_bytes(&mut self) -> u64;
+    /// Whether the sandbox's memory limit made the kernel kill something in it.
+    fn ran_out_of_memory(&mut self) -> bool;
+    /// Stops all processes of the sandbox until [`Self::thaw`].
+    fn freeze(&mut self);
+    /// Lets them go on, before anything that was sent after it arrives.
+    fn thaw(&mut self);
+    /// Takes away what only init may have.
+    fn end_of_init(&mut self);
+}
+
+/// Bounds of a slot that are not its function's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SlotBounds {
+    /// Longest first init.
+    pub(crate) init_timeout: Duration,
+    /// Idle time before the sandbox is frozen.
+    pub(crate) freeze_idle_after: Option<Duration>,
+}
+
+/// What is to become of the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It stays.
+    Keep,
+    /// Another is needed for the same slot; this one, if there is one, is destroyed.
+    Replace,
+    /// It is destroyed, and the slot with it.
+    Destroy,
+}
+
+/// The decisions of one slot.
+#[derive(Debug)]
+pub(crate) struct SlotCore {
+    slot: SlotId,
+    token: FencingToken,
+    holder: HolderId,
+    function: Arc<FunctionSpec>,
+    bounds: SlotBounds,
+    state: SlotState,
+    phase: Phase,
+    /// The first init took too long: this one counts against the function's timeout.
+    within_call: bool,
+    from_pool: bool,
+    unbilled_init: Option<Duration>,
+    output: Output,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Preparing,
+    Initializing { started: Moment },
+    Idle { since: Moment, frozen: bool },
+    Running(Running),
+    Over,
+}
+
+#[derive(Debug)]
+struct Running {
+    request: RequestId,
+    started: Moment,
+}
+
+impl SlotCore {
+    /// A slot that was just bound to `function`; its sandbox is to be prepared.
+    pub(crate) fn new(
+        slot: SlotId,
+        token: FencingToken,
+        holder: HolderId,
+        function: Arc<FunctionSpec>,
+        bounds: SlotBounds,
+    ) -> Self {
+        let mut output = Output::default();
+        output.begin(true);
+        Self {
+            slot,
+            token,
+            holder,
+            function,
+            bounds,
+            state: SlotState::Initializing,
+            phase: Phase::Preparing,
+            within_call: false,
+            from_pool: false,
+            unbilled_init: None,
+            output,
+        }
+    }
+
+    /// Its public state.
+    pub(crate) const fn state(&self) -> SlotState {
+        self.state
+    }
+
+    /// The newest token it was told.
+    pub(crate) const fn token(&self) -> FencingToken {
+        self.token
+    }
+
+    /// The newest holder it was told.
+    pub(crate) const fn holder(&self) -> &HolderId {
+        &self.holder
+    }
+
+    /// What is to become of the sandbox. Asked after every event.
+    pub(crate) const fn fate(&self) -> Fate {
+        match self.phase {
+            Phase::Over => Fate::Destroy,
+            Phase::Preparing => Fate::Replace,
+            Phase::Initializing { .. } | Phase::Idle { .. } | Phase::Running(_) => Fate::Keep,
+        }
+    }
+
+    /// When [`Self::on_deadline`] is to be called, unless something happens before.
+    pub(crate) fn deadline(&self) -> Option<Moment> {
+        match &self.phase {
+            Phase::Initializing { started } => Some(*started + self.init_limit()),
+            Phase::Idle { since, frozen: false } => self.bounds.freeze_idle_after.map(|after| *since + after),
+            Phase::Running(running) => Some(running.started + self.function.timeout.duration()),
+            Phase::Idle { frozen: true, .. } | Phase::Preparing | Phase::Over => None,
+        }
+    }
+
+    /// Sandbox and code are there: starts init.
+    pub(crate) fn on_prepared(&mut self, now: Now, from_pool: bool, init: Init, out: &mut impl Outbox) {
+        debug_assert!(matches!(self.phase, Phase::Preparing));
+        self.from_pool = from_pool;
+        self.phase = Phase::Initializing { started: now.moment };
+        out.send(init.into());
+    }
+
+    /// Sandbox or code can't be had.
+    pub(crate) fn on_unprepared(&mut self, reason: String, out: &mut impl Outbox) {
+        out.answer_init(Err(InitSlotError::Refused { reason }));
+        self.end();
+    }
+
+    /// Accepts an invocation, or says why not.
+    pub(crate) fn on_invoke(
+        &mut self,
+        now: Now,
+        request: InvokeRequest,
+        out: &mut impl Outbox,
+    ) -> Result<(), InvokeError> {
+        let stale = |reason: &str| InvokeError::StaleSlot { slot: self.slot, reason: reason.into() };
+        if request.token != self.token {
+            return Err(stale("it carries another fencing token"));
+        }
+        let frozen = match &self.phase {
+            Phase::Running(_) => return Err(InvokeError::Busy { slot: self.slot }),
+            Phase::Preparing | Phase::Initializing { .. } => return Err(stale("it is not initialized yet")),
+            Phase::Over => return Err(stale("it has ended")),
+            Phase::Idle { frozen, .. } => *frozen,
+        };
+        self.advance(SlotEvent::Started);
+        if frozen {
+            out.thaw();
+        }
+        self.start(now, request, out);
+        Ok(())
+    }
+
+    /// Takes a new token, if it is newer. An idle slot stays; any other ends, a running invocation first.
+    pub(crate) fn on_fence(&mut self, request: &FenceRequest, out: &mut impl Outbox) -> Fenced {
+        if request.token < self.token || matches!(self.phase, Phase::Over) {
+            return Fenced::Unknown;
+        }
+        self.token = request.token;
+        self.holder = request.holder.clone();
+        if matches!(self.phase, Phase::Idle { .. }) {
+            return Fenced::Idle;
+        }
+        self.drain(out);
+        Fenced::Draining
+    }
+
+    /// Ends the slot once nothing runs on it, unless somebody holds it under a newer token.
+    pub(crate) fn on_reclaim(&mut self, token: FencingToken, out: &mut impl Outbox) {
+        if token >= self.token {
+            self.drain(out);
+        }
+    }
+
+    /// Ends the slot once nothing runs on it, whoever holds it.
+    pub(crate) fn drain(&mut self, out: &mut impl Outbox) {
+        match self.phase {
+            Phase::Over => {}
+            Phase::Running(_) => self.advance(SlotEvent::Drain),
+            Phase::Idle { .. } => {
+                self.advance(SlotEvent::Drain);
+                self.end();
+            }
+            Phase::Preparing | Phase::Initializing { .. } => {
+                self.advance(SlotEvent::Drain);
+                out.answer_init(Err(InitSlotError::Refused {
+                    reason: "the slot was taken back during its init".into(),
+                }));
+                self.end();
+            }
+        }
+    }
+
+    /// Ends the slot now. What runs on it gets the error of a killed runtime.
+    pub(crate) fn on_kill(&mut self, now: Now, out: &mut impl Outbox) {
+        if matches!(self.phase, Phase::Running(_)) {
+            self.fail(now, &Failure::Exit { status: None, signal: Some(SIGKILL), out_of_memory: false }, out);
+        } else {
+            self.drain(out);
+        }
+    }
+
+    /// The shim said something.
+    pub(crate) fn on_guest(&mut self, now: Now, message: guest_message::Kind, out: &mut impl Outbox) {
+        use guest_message::Kind;
+        let taken = match message {
+            Kind::Log(log) => self.on_log(now, &log, out),
+            Kind::Response(response) => self.on_response(now, response, out),
+            Kind::InitDone(done) => self.on_init_done(now, done, out),
+            Kind::RuntimeExit(exit) => self.on_runtime_exit(now, &exit, out),
+            Kind::Ready(_) => Err(self.unexpected("Ready")),
+        };
+        if let Err(violation) = taken {
+            self.on_violation(now, violation, out);
+        }
+    }
+
+    /// The sandbox broke the protocol: it ends, and nothing else is harmed.
+    pub(crate) fn on_violation(&mut self, now: Now, violation: Violation, out: &mut impl Outbox) {
+        tracing::warn!(slot = %self.slot, function = %self.function.function, %violation, "sandbox broke the protocol");
+        self.fail(now, &Failure::Violation(violation), out);
+    }
+
+    /// The sandbox ended by itself.
+    pub(crate) fn on_ended(&mut self, now: Now, ended: Ended, out: &mut impl Outbox) {
+        let Ended { status, signal, out_of_memory } = ended;
+        self.fail(now, &Failure::Exit { status, signal, out_of_memory }, out);
+    }
+
+    /// The moment that [`Self::deadline`] named has come.
+    pub(crate) fn on_deadline(&mut self, now: Now, out: &mut impl Outbox) {
+        if self.deadline().is_none_or(|deadline| now.moment < deadline) {
+            return;
+        }
+        match &mut self.phase {
+            Phase::Idle { frozen, .. } => {
+                *frozen = true;
+                out.freeze();
+            }
+            Phase::Initializing { started } if !self.within_call => {
+                let line = usage::init_report_line(now.moment.since(*started), false, Status::Timeout);
+                self.platform_line(now, None, &line, out);
+                self.within_call = true;
+                self.phase = Phase::Preparing;
+            }
+            Phase::Initializing { .. } | Phase::Running(_) => {
+                self.fail(now, &Failure::TimedOut(self.function.timeout), out);
+            }
+            Phase::Preparing | Phase::Over => {}
+        }
+    }
+
+    /// Panics if the slot contradicts itself. Called after every step of a test.
+    #[cfg(test)]
+    pub(crate) fn check_invariants(&self) {
+        use SlotState as S;
+        let fits = match self.phase {
+            Phase::Preparing | Phase::Initializing { .. } => self.state == S::Initializing,
+            Phase::Idle { .. } => self.state == S::Idle,
+            Phase::Running(_) => matches!(self.state, S::Busy | S::Draining),
+            Phase::Over => self.state == S::Gone,
+        };
+        assert!(fits, "phase {:?} in state {:?}", self.phase, self.state);
+        assert!(self.within_call || !matches!(self.phase, Phase::Preparing) || self.unbilled_init.is_none());
+    }
+
+    fn init_limit(&self) -> Duration {
+        if self.within_call { self.function.timeout.duration() } else { self.bounds.init_timeout }
+    }
+
+    fn start(&mut self, now: Now, request: InvokeRequest, out: &mut impl Outbox) {
+        let id = request.request_id;
+        let timeout_ms = u64::from(self.function.timeout.get()) * 1_000;
+        out.send(
+            Invoke {
+                request_id: id.to_string(),
+                payload: request.payload,
+                deadline_unix_ms: now.unix_ms + timeout_ms,
+                invoked_arn: request.invoked_arn,
+                client_context: request.client_context.unwrap_or_default(),
+                trace_id: request.trace_id.unwrap_or_default(),
+            }
+            .into(),
+        );
+        self.output.end(now.unix_ms, &mut |entry| out.log(entry));
+        self.output.begin(request.log_tail);
+        self.platform_line(now, Some(&id), &usage::start_line(&id, self.function.function.version), out);
+        self.phase = Phase::Running(Running { request: id, started: now.moment });
+    }
+
+    fn on_log(&mut self, now: Now, log: &Log, out: &mut impl Outbox) -> Result<(), Violation> {
+        let owner = match &self.phase {
+            _ if log.request_id.is_empty() => None,
+            Phase::Running(running) if running.request.as_str() == log.request_id => Some(running.request.clone()),
+            _ => return Err(Violation::WrongInvocation { message: "Log" }),
+        };
+        self.output.take(now.unix_ms, owner.as_ref(), log, &mut |entry| out.log(entry))
+    }
+
+    fn on_init_done(&mut self, now: Now, done: GuestInitDone, out: &mut impl Outbox) -> Result<(), Violation> {
+        let Phase::Initializing { started } = self.phase else { return Err(self.unexpected("InitDone")) };
+        let init_duration = now.moment.since(started);
+        if let Some(error) = done.error {
+            let error = checked_error("InitDone", error)?;
+            self.fail_init(now, init_duration, error, false, out);
+            return Ok(());
+        }
+        self.unbilled_init = Some(init_duration);
+        self.output.end(now.unix_ms, &mut |entry| out.log(entry));
+        self.output.begin(false);
+        self.advance(SlotEvent::Initialized);
+        self.phase = Phase::Idle { since: now.moment, frozen: false };
+        out.end_of_init();
+        out.answer_init(Ok(InitDone { init_duration, from_pool: self.from_pool }));
+        Ok(())
+    }
+
+    fn on_response(&mut self, now: Now, response: Response, out: &mut impl Outbox) -> Result<(), Violation> {
+        let Phase::Running(running) = &self.phase else { return Err(self.unexpected("Response")) };
+        if response.request_id != running.request.as_str() {
+            return Err(Violation::WrongInvocation { message: "Response" });
+        }
+        let answer = match response.outcome {
+            Some(response::Outcome::Payload(payload)) if payload.len() <= SYNC_RESPONSE_MAX_BYTES => {
+                FunctionResponse::Success(payload)
+            }
+            Some(response::Outcome::Payload(_) | response::Outcome::TooLarge(_)) => {
+                FunctionResponse::Error(failure::response_too_large())
+            }
+            Some(response::Outcome::Error(error)) => FunctionResponse::Error(checked_error("Response", error)?),
+            None => return Err(Violation::Malformed { message: "Response", fault: "no outcome" }),
+        };
+        self.complete(now, answer, Status::Sound, out);
+        Ok(())
+    }
+
+    fn on_runtime_exit(&mut self, now: Now, exit: &RuntimeExit, out: &mut impl Outbox) -> Result<(), Violation> {
+        if let Phase::Running(running) = &self.phase
+            && !exit.request_id.is_empty()
+            && exit.request_id != running.request.as_str()
+        {
+            return Err(Violation::WrongInvocation { message: "RuntimeExit" });
+        }
+        let killed = exit.signal == Some(SIGKILL);
+        let out_of_memory = killed && out.ran_out_of_memory();
+        self.fail(now, &Failure::Exit { status: exit.status, signal: exit.signal, out_of_memory }, out);
+        Ok(())
+    }
+
+    /// The environment is of no more use. Whoever waits for it is told.
+    fn fail(&mut self, now: Now, failure: &Failure, out: &mut impl Outbox) {
+        let status = match failure {
+            Failure::TimedOut(_) => Status::Timeout,
+            Failure::Exit { .. } | Failure::Violation(_) => Status::Error(failure.error_type()),
+        };
+        match &self.phase {
+            Phase::Running(running) => {
+                let request = running.request.clone();
+                self.platform_line(now, Some(&request), &failure_lines(now, &request, failure), out);
+                self.complete(now, FunctionResponse::Error(failure.response(&request)), status, out);
+            }
+            Phase::Initializing { started } => {
+                let document = failure::document(failure.error_type(), &failure.message()).into();
+                let error = FunctionError { error_type: failure.error_type().into(), document };
+                let timed_out = matches!(failure, Failure::TimedOut(_));
+                self.fail_init(now, now.moment.since(*started), error, timed_out, out);
+            }
+            Phase::Preparing => self.on_unprepared(failure.message(), out),
+            Phase::Idle { .. } => self.end(),
+            Phase::Over => {}
+        }
+    }
+
+    fn fail_init(
+        &mut self,
+        now: Now,
+        init_duration: Duration,
+        error: FunctionError<Bytes>,
+        timed_out: bool,
+        out: &mut impl Outbox,
+    ) {
+        let status = if timed_out { Status::Timeout } else { Status::Error(&error.error_type) };
+        let line = usage::init_report_line(init_duration, self.within_call, status);
+        self.output.end(now.unix_ms, &mut |entry| out.log(entry));
+        self.platform_line(now, None, &line, out);
+        let failure = InitFailure {
+            error_type: error.error_type,
+            document: String::from_utf8_lossy(&error.document).into_owned(),
+            init_duration,
+            max_memory_used_bytes: out.memory_peak_bytes(),
+            log_tail: self.output.tail().unwrap_or_default(),
+        };
+        out.answer_init(Err(InitSlotError::InitFailed(Box::new(failure))));
+        self.end();
+    }
+
+    /// Answers the running invocation. The slot goes on only if its environment is sound and nobody drains it.
+    fn complete(&mut self, now: Now, response: FunctionResponse<Bytes>, status: Status<'_>, out: &mut impl Outbox) {
+        let Phase::Running(Running { request, started }) = std::mem::replace(&mut self.phase, Phase::Over) else {
+            return;
+        };
+        let duration = now.moment.since(started).min(self.function.timeout.duration());
+        let usage = usage::usage(duration, self.unbilled_init.take(), self.function.memory, out.memory_peak_bytes());
+        let mut lines = Vec::with_capacity(2);
+        self.output.end(now.unix_ms, &mut |entry| lines.push(entry));
+        let end = usage::end_lines(&request, &usage, status);
+        self.output.platform(now.unix_ms, Some(&request), &end, &mut |entry| lines.push(entry));
+        let log_tail = self.output.tail().map(Bytes::from);
+        if status == Status::Sound {
+            self.advance(SlotEvent::Completed);
+        }
+        let reusable = status == Status::Sound && self.state == SlotState::Idle;
+        let slot = if reusable { SlotOutcome::Reusable } else { SlotOutcome::Gone };
+        out.answer(InvokeResponse { response, usage, log_tail, slot });
+        lines.into_iter().for_each(|entry| out.log(entry));
+        self.output.begin(false);
+        if reusable {
+            self.phase = Phase::Idle { since: now.moment, frozen: false };
+        } else {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        self.advance(SlotEvent::Ended);
+        self.phase = Phase::Over;
+    }
+
+    fn platform_line(&mut self, now: Now, owner: Option<&RequestId>, text: &str, out: &mut impl Outbox) {
+        self.output.platform(now.unix_ms, owner, text, &mut |entry| out.log(entry));
+    }
+
+    /// Every event is one that the phase allows, so a refusal by the table is a bug of this file.
+    fn advance(&mut self, event: SlotEvent) {
+        match self.state.on(event) {
+            Ok(next) => self.state = next,
+            Err(error @ IllegalEvent { .. }) => panic!("{}: {error}", self.slot),
+        }
+    }
+
+    fn unexpected(&self, message: &'static str) -> Violation {
+        let state = match self.phase {
+            Phase::Preparing => "preparing",
+            Phase::Initializing { .. } => "initializing",
+            Phase::Idle { .. } => "idle",
+            Phase::Running(_) => "running",
+            Phase::Over => "over",
+        };
+        Violation::Unexpected { message, state }
+    }
+}
+
+const SIGKILL: i32 = 9;
+
+/// An error that a runtime reported, bounded.
+fn checked_error(message: &'static str, error: GuestError) -> Result<FunctionError<Bytes>, Violation> {
+    if error.error_type.len() > ERROR_TYPE_MAX_BYTES || error.error_type.contains(char::is_control) {
+        return Err(Violation::Malformed { message, fault: "an error type that is none" });
+    }
+    if error.document.len() > SYNC_RESPONSE_MAX_BYTES {
+        return Ok(failure::response_too_large());
+    }
+    let error_type = if error.error_type.is_empty() { "Unhandled".to_owned() } else { error.error_type };
+    Ok(FunctionError { error_type, document: error.document })
+}
+
+/// What Lambda logs before END when an environment fails.
+fn failure_lines(now: Now, request: &RequestId, failure: &Failure) -> String {
+    match failure {
+        Failure::TimedOut(timeout) => {
+            format!("{} {request} {}", Date::from_unix_ms(now.unix_ms), failure::timed_out(*timeout))
+        }
+        Failure::Exit { .. } | Failure::Violation(_) => {
+            format!("RequestId: {request} {}\n{}", failure.message(), failure.error_type())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Gets a sandbox ready for a function: from the pool or booted now, its code attached, its limits set.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hearth_domain::FunctionSpec;
+use hearth_domain::limits::{SANDBOX_MAX_OPEN_FILES, SANDBOX_MAX_PROCESSES};
+use hearth_guest_protocol::Init;
+use hearth_microvm::{Limits, SandboxError};
+
+use super::Host;
+use crate::code::{CodeError, CodeLease};
+use crate::pool::{BootFailure, Booted};
+use crate::runtime::{FunctionEnvironment, RuntimeClass};
+
+/// CPU that init gets at least, thousandths of one. Lambda lets init run on a full vCPU whatever a function's share
+/// is, so that small functions start as fast as large ones (docs/decisions/0041).
+const INIT_MIN_MILLI_CPUS: u32 = 1_000;
+
+/// What becomes a slot's sandbox.
+pub(super) struct Prepared {
+    pub(super) booted: Booted,
+    pub(super) code: CodeLease,
+    pub(super) init: Init,
+}
+
+/// Why there is no sandbox for the function.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PrepareError {
+    /// Its code can't be had.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// No sandbox came up.
+    #[error(transparent)]
+    Boot(#[from] BootFailure),
+    /// Code or limits could not be set.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+/// Gets sandboxes ready for one slot.
+#[derive(Clone)]
+pub(super) struct Preparer {
+    host: Arc<Host>,
+    function: Arc<FunctionSpec>,
+    log_stream: Arc<str>,
+}
+
+impl Preparer {
+    pub(super) fn new(host: Arc<Host>, function: Arc<FunctionSpec>, log_stream: Arc<str>) -> Self {
+        Self { host, function, log_stream }
+    }
+
+    /// One sandbox, ready for Init.
+    pub(super) async fn prepare(&self) -> Result<Prepared, PrepareError> {
+        let class = RuntimeClass::of(self.function.runtime);
+        let code = async { self.host.code.get(self.function.bundle).await.map_err(PrepareError::from) };
+        let sandbox = async { self.host.pool.take(class).await.map_err(PrepareError::from) };
+        let (code, mut booted) = tokio::try_join!(code, sandbox)?;
+        let task_root = booted.sandbox.attach_code(code.dir()).await?;
+        booted.sandbox.set_limits(init_limits(&self.function)).await?;
+        let init = self.init(task_root);
+        Ok(Prepared { booted, code, init })
+    }
+
+    fn init(&self, task_root: PathBuf) -> Init {
+        let environment = FunctionEnvironment {
+            function: &self.function,
+            task_root: &task_root,
+            runtime_dir: self.host.boots.runtime_dir(),
+            log_stream: &self.log_stream,
+        };
+        Init {
+            environment: environment.variables(),
+            handler: self.function.handler.clone(),
+            function_name: self.function.function.name.to_string(),
+            task_root: task_root.display().to_string(),
+        }
+    }
+}
+
+/// What the function may use once it is initialized.
+pub(super) fn limits(function: &FunctionSpec) -> Limits {
+    Limits {
+        memory_bytes: function.memory.bytes(),
+        milli_cpus: function.memory.milli_cpus(),
+        max_processes: SANDBOX_MAX_PROCESSES,
+        max_open_files: SANDBOX_MAX_OPEN_FILES,
+        tmp_bytes: function.ephemeral_storage.bytes(),
+    }
+}
+
+fn init_limits(function: &FunctionSpec) -> Limits {
+    let limits = limits(function);
+    Limits { milli_cpus: limits.milli_cpus.max(INIT_MIN_MILLI_CPUS), ..limits }
+}
+
+/// Whether init may use more than the function itself.
+pub(super) fn init_is_boosted(function: &FunctionSpec) -> bool {
+    init_limits(function) != limits(function)
+}

@@ -1,0 +1,337 @@
+//! The shell of one slot: owns the sandbox, feeds the core, does what it says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_daemon::Clock;
+use hearth_domain::{FencingToken, FunctionSpec};
+use hearth_guest_protocol::{HostMessage, guest_message};
+use hearth_microvm::Sandbox;
+use hearth_protocol::worker::{
+    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tracing::{debug, warn};
+
+use super::core::{Fate, Now, Outbox, SlotCore};
+use super::failure::Violation;
+use super::prepare::{self, PrepareError, Prepared, Preparer};
+use super::{Host, InitAnswer, SlotView};
+use crate::capacity::Reservation;
+use crate::channel::{ChannelError, Reader, Writer};
+use crate::code::CodeLease;
+use crate::logs::{LogEntry, LogKey};
+use crate::pool::{now as read_clock, sleep_until};
+use crate::runtime::log_stream_name;
+
+/// How long a sandbox that closed its channel gets to end, so that its end can be told.
+const END_WAIT: Duration = Duration::from_secs(1);
+/// How often a slot's memory and CPU time are measured for the load report.
+const USAGE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What others ask of a slot.
+pub(super) enum Command {
+    Invoke(Box<InvokeRequest>, oneshot::Sender<Result<InvokeResponse, InvokeError>>),
+    Fence(FenceRequest, oneshot::Sender<Fenced>),
+    Reclaim(FencingToken),
+    Drain,
+    Kill,
+}
+
+/// The task of one slot.
+pub(super) struct SlotTask {
+    core: SlotCore,
+    hands: Hands,
+    preparer: Preparer,
+    function: Arc<FunctionSpec>,
+    inbox: mpsc::Receiver<Command>,
+    view: watch::Sender<SlotView>,
+    host: Arc<Host>,
+    _reservation: Reservation,
+}
+
+/// What the core's words are carried out with.
+struct Hands {
+    logs: LogWriter,
+    init: watch::Sender<Option<InitAnswer>>,
+    invocation: Option<oneshot::Sender<Result<InvokeResponse, InvokeError>>>,
+    equipment: Option<Equipment>,
+    wishes: Wishes,
+}
+
+/// A sandbox that the slot owns, with what belongs to it.
+struct Equipment {
+    sandbox: Box<dyn Sandbox>,
+    reader: Reader,
+    writer: Writer,
+    _code: CodeLease,
+}
+
+/// What the core wants of the sandbox, to be done before anything else happens.
+#[derive(Default)]
+struct Wishes {
+    freeze: bool,
+    thaw: bool,
+    end_of_init: bool,
+    outgoing: Option<HostMessage>,
+}
+
+struct LogWriter {
+    host: Arc<Host>,
+    key: Arc<LogKey>,
+}
+
+/// What the loop of a slot woke up for.
+enum Wake {
+    Command(Option<Command>),
+    Guest(Result<guest_message::Kind, ChannelError>),
+    Sent(Result<(), ChannelError>),
+    Deadline,
+    Measure,
+}
+
+impl SlotTask {
+    /// A task for a new slot, and where its init and its view can be read.
+    pub(super) fn new(
+        host: Arc<Host>,
+        request: InitSlot,
+        reservation: Reservation,
+        inbox: mpsc::Receiver<Command>,
+    ) -> (Self, watch::Receiver<Option<InitAnswer>>, watch::Receiver<SlotView>) {
+        let InitSlot { slot, token, holder, function } = request;
+        let core = SlotCore::new(slot, token, holder.clone(), function.clone(), host.bounds);
+        let (view, seen) = watch::channel(SlotView {
+            slot,
+            token,
+            holder,
+            function: function.function.clone(),
+            memory: function.memory,
+            state: core.state(),
+            memory_bytes: 0,
+            cpu: Duration::ZERO,
+        });
+        let (init, answer) = watch::channel(None);
+        let stream = log_stream_name(&function, Clock::unix_ms(), rand::random());
+        let key = LogKey { account: function.function.account.clone(), name: function.function.name.clone() };
+        let logs = LogWriter { host: host.clone(), key: Arc::new(key) };
+        let hands = Hands { logs, init, invocation: None, equipment: None, wishes: Wishes::default() };
+        let preparer = Preparer::new(host.clone(), function.clone(), stream.into());
+        let task = Self { core, hands, preparer, function, inbox, view, host, _reservation: reservation };
+        (task, answer, seen)
+    }
+
+    /// Lives the slot's life. When this returns, nothing of its sandbox is left.
+    pub(super) async fn run(mut self) {
+        self.host.changed.notify_one();
+        while self.core.fate() != Fate::Destroy {
+            match self.core.fate() {
+                Fate::Replace => {
+                    self.destroy().await;
+                    self.prepare().await;
+                }
+                Fate::Keep => self.serve().await,
+                Fate::Destroy => {}
+            }
+        }
+        self.publish();
+        self.destroy().await;
+        self.host.changed.notify_one();
+    }
+
+    /// Gets a sandbox, hearing commands meanwhile.
+    async fn prepare(&mut self) {
+        let preparer = self.preparer.clone();
+        let preparing = preparer.prepare();
+        tokio::pin!(preparing);
+        while self.core.fate() == Fate::Replace {
+            tokio::select! {
+                prepared = &mut preparing => return self.on_prepared(prepared),
+                command = self.inbox.recv() => self.on_command(command),
+            }
+        }
+    }
+
+    fn on_prepared(&mut self, prepared: Result<Prepared, PrepareError>) {
+        match prepared {
+            Ok(Prepared { booted, code, init }) => {
+                let (reader, writer) = (booted.channel.reader, booted.channel.writer);
+                self.hands.equipment = Some(Equipment { sandbox: booted.sandbox, reader, writer, _code: code });
+                self.host.metrics.cold_start(booted.from_pool);
+                self.core.on_prepared(self.now(), booted.from_pool, init, &mut self.hands);
+            }
+            Err(error) => {
+                warn!(function = %self.function.function, %error, "a slot could not be made");
+                self.core.on_unprepared(error.to_string(), &mut self.hands);
+            }
+        }
+    }
+
+    /// Feeds the core while its sandbox stays.
+    async fn serve(&mut self) {
+        let mut measure = interval_at(Instant::now() + USAGE_INTERVAL, USAGE_INTERVAL);
+        measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.grant_wishes().await;
+            self.publish();
+            if self.core.fate() != Fate::Keep {
+                return;
+            }
+            let deadline =
+                self.core.deadline().map(|at| self.host.clock.instant(at.since(hearth_domain::Moment::ORIGIN)));
+            let Some(equipment) = &mut self.hands.equipment else { return };
+            let wake = tokio::select! {
+                message = equipment.reader.receive() => Wake::Guest(message),
+                command = self.inbox.recv() => Wake::Command(command),
+                sent = equipment.writer.flush(), if equipment.writer.pending() => Wake::Sent(sent),
+                () = sleep_until(deadline) => Wake::Deadline,
+                _ = measure.tick() => Wake::Measure,
+            };
+            self.on_wake(wake).await;
+        }
+    }
+
+    async fn on_wake(&mut self, wake: Wake) {
+        match wake {
+            Wake::Command(command) => self.on_command(command),
+            Wake::Guest(Ok(message)) => self.core.on_guest(self.now(), message, &mut self.hands),
+            Wake::Sent(Ok(())) => {}
+            Wake::Guest(Err(error)) | Wake::Sent(Err(error)) => self.on_channel_error(error).await,
+            Wake::Deadline => self.core.on_deadline(self.now(), &mut self.hands),
+            Wake::Measure => self.measure(),
+        }
+    }
+
+    fn on_command(&mut self, command: Option<Command>) {
+        let now = self.now();
+        match command {
+            Some(Command::Invoke(request, answer)) => match self.core.on_invoke(now, *request, &mut self.hands) {
+                Ok(()) => self.hands.invocation = Some(answer),
+                // Whoever asked may have left; then nobody needs the refusal.
+                Err(refusal) => drop(answer.send(Err(refusal))),
+            },
+            Some(Command::Fence(request, answer)) => {
+                let fenced = self.core.on_fence(&request, &mut self.hands);
+                let _ = answer.send(fenced);
+                self.host.changed.notify_one();
+            }
+            Some(Command::Reclaim(token)) => self.core.on_reclaim(token, &mut self.hands),
+            Some(Command::Drain) => self.core.drain(&mut self.hands),
+            Some(Command::Kill) | None => self.core.on_kill(now, &mut self.hands),
+        }
+    }
+
+    /// The sandbox is of no more use. If it ended, how it ended is the answer.
+    async fn on_channel_error(&mut self, error: ChannelError) {
+        let Some(equipment) = &self.hands.equipment else { return };
+        let ended = match error {
+            ChannelError::Closed => tokio::time::timeout(END_WAIT, equipment.sandbox.ended()).await.ok(),
+            ChannelError::Frame(_) | ChannelError::Empty | ChannelError::Socket(_) => None,
+        };
+        match ended {
+            Some(ended) => self.core.on_ended(self.now(), ended, &mut self.hands),
+            None => {
+                self.core.on_violation(self.now(), Violation::Channel(error.to_string()), &mut self.hands);
+            }
+        }
+    }
+
+    /// Does what the core asked of the sandbox. What goes out goes last, so that it meets a sandbox that runs.
+    async fn grant_wishes(&mut self) {
+        let wishes = std::mem::take(&mut self.hands.wishes);
+        let Some(equipment) = &mut self.hands.equipment else { return };
+        let sandbox = &equipment.sandbox;
+        let mut result = Ok(());
+        if wishes.end_of_init && prepare::init_is_boosted(&self.function) {
+            result = result.and(sandbox.set_limits(prepare::limits(&self.function)).await);
+        }
+        if wishes.freeze {
+            result = result.and(sandbox.pause().await);
+        }
+        if wishes.thaw {
+            result = result.and(sandbox.resume().await);
+        }
+        let sent = wishes.outgoing.map_or(Ok(()), |message| equipment.writer.queue(&message));
+        let fault = result.err().map(|error| error.to_string()).or(sent.err().map(|error| error.to_string()));
+        if let Some(fault) = fault {
+            self.core.on_violation(self.now(), Violation::Channel(fault), &mut self.hands);
+        }
+    }
+
+    fn measure(&mut self) {
+        let Some(equipment) = &self.hands.equipment else { return };
+        if let Ok(usage) = equipment.sandbox.usage() {
+            self.view.send_modify(|view| (view.memory_bytes, view.cpu) = (usage.memory_bytes, usage.cpu));
+        }
+    }
+
+    fn publish(&self) {
+        self.view.send_if_modified(|view| {
+            let (token, state) = (self.core.token(), self.core.state());
+            let changed = (view.token, view.state) != (token, state);
+            if view.token != token {
+                view.holder = self.core.holder().clone();
+            }
+            (view.token, view.state) = (token, state);
+            changed
+        });
+    }
+
+    async fn destroy(&mut self) {
+        let Some(mut equipment) = self.hands.equipment.take() else { return };
+        match equipment.sandbox.kill().await {
+            Ok(ended) => debug!(sandbox = equipment.sandbox.id(), ?ended, "sandbox destroyed"),
+            Err(error) => warn!(%error, "a sandbox left something behind"),
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { moment: read_clock(&self.host.clock), unix_ms: Clock::unix_ms() }
+    }
+}
+
+impl Outbox for Hands {
+    fn send(&mut self, message: HostMessage) {
+        self.wishes.outgoing = Some(message);
+    }
+
+    fn answer_init(&mut self, answer: Result<InitDone, InitSlotError>) {
+        let host = &self.logs.host;
+        host.metrics.init_over(&answer);
+        self.init.send_replace(Some(answer));
+        host.changed.notify_one();
+    }
+
+    fn answer(&mut self, answer: InvokeResponse) {
+        self.logs.host.metrics.invocation_over(&answer);
+        if let Some(invocation) = self.invocation.take() {
+            // The caller may have left; the invocation is over all the same.
+            let _ = invocation.send(Ok(answer));
+        }
+    }
+
+    fn log(&mut self, entry: LogEntry) {
+        self.logs.host.logs.write(&self.logs.key, entry);
+    }
+
+    fn memory_peak_bytes(&mut self) -> u64 {
+        self.equipment.as_ref().and_then(|equipment| equipment.sandbox.memory_peak_bytes().ok()).unwrap_or(0)
+    }
+
+    fn ran_out_of_memory(&mut self) -> bool {
+        let usage = self.equipment.as_ref().and_then(|equipment| equipment.sandbox.usage().ok());
+        usage.is_some_and(|usage| usage.oom_kills > 0)
+    }
+
+    fn freeze(&mut self) {
+        self.wishes.freeze = true;
+    }
+
+    fn thaw(&mut self) {
+        self.wishes.thaw = true;
+    }
+
+    fn end_of_init(&mut self) {
+        self.wishes.end_of_init = true;
+    }
+}

@@ -1,0 +1,264 @@
+//! The role: puts the parts together, starts and stops them, and answers as `hearth_protocol::Worker`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hearth_daemon::{Clock, Tasks};
+use hearth_domain::{FencingToken, SlotId};
+use hearth_microvm::{Isolation, Launcher, SandboxError, Unenforced};
+use hearth_protocol::placement::Placement;
+use hearth_protocol::worker::{
+    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogPage,
+    LogQuery,
+};
+use hearth_protocol::{Unreachable, Worker as WorkerRole};
+use hearth_store::BundleStore;
+use prometheus::Registry;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::capacity::{self, Admission};
+use crate::code::CodeCache;
+use crate::config::Config;
+use crate::logs::Logs;
+use crate::metrics::Metrics;
+use crate::pool::{Boots, Pool, PoolBounds, PoolState};
+use crate::report::{Identity, Reporter};
+use crate::runtime::{Bootstraps, Offer};
+use crate::slot::{Host, Slots};
+
+/// Other roles and parts that a worker works with.
+pub struct Deps {
+    /// Boots sandboxes.
+    pub launcher: Arc<dyn Launcher>,
+    /// Has the functions' code.
+    pub bundles: Arc<dyn BundleStore>,
+    /// Is told about slots and load.
+    pub placement: Arc<dyn Placement>,
+}
+
+/// A worker that runs.
+pub struct Worker {
+    slots: Arc<Slots>,
+    host: Arc<Host>,
+    pool: Arc<Pool>,
+    tasks: Tasks,
+    draining: watch::Sender<bool>,
+    launcher: Arc<dyn Launcher>,
+    name: String,
+}
+
+/// Why a worker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What an earlier worker left can't be removed.
+    #[error("what an earlier worker left can't be removed: {0}")]
+    CleanUp(#[from] SandboxError),
+    /// A directory or file of the worker's can't be used.
+    #[error("{what} {path}: {source}")]
+    Directory {
+        /// What it is for.
+        what: &'static str,
+        /// Where it is.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The shim is not where it should be.
+    #[error("the shim {path} can't be run: {source}")]
+    Shim {
+        /// Where it should be.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The metrics are registered already.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl Worker {
+    /// Ends what an earlier worker left, then starts. Sandboxes boot in the background: see [`Self::ready`].
+    pub async fn start(config: Config, deps: Deps, registry: &Registry) -> Result<Arc<Self>, StartError> {
+        let Deps { launcher, bundles, placement } = deps;
+        check_shim(&config.shim)?;
+        let left = launcher.clean_up().await?;
+        if left > 0 {
+            warn!(sandboxes = left, "ended what an earlier worker had left");
+        }
+        let (clock, tasks, metrics) = (Clock::start(), Tasks::new(), Metrics::new(registry)?);
+        let state = |what, name| StateDir { what, path: config.data_dir.join(name) };
+        let bootstraps = state("runtime files", "runtime").open(Bootstraps::write)?;
+        let boot_id = boot_id();
+        let code = state("unpacked code", "code").open(|path| {
+            CodeCache::open(path, &boot_id, bundles, config.code_cache_max_bytes, metrics.code_bytes.clone())
+        })?;
+        let log_dir = state("logs", "logs");
+        let logs = Logs::open(log_dir.path.clone(), config.logs, &tasks, metrics.log_entries_dropped.clone()).await;
+        let logs = logs.map_err(|source| log_dir.failed(source))?;
+        let offer = Offer::of_this_host().await;
+        let capacity = capacity::detect(&config);
+        let isolation = launcher.isolation();
+        info!(%isolation, memory_mb = capacity.memory_mb, milli_cpus = capacity.milli_cpus, runtimes = ?offer.runtimes(), "worker starts");
+        let incarnation: u64 = rand::random();
+        let boots = Boots::new(
+            launcher.clone(),
+            config.shim.clone(),
+            offer.clone(),
+            bootstraps,
+            config.boot_concurrency,
+            format!("s{:08x}", incarnation >> 32),
+        );
+        let bounds =
+            PoolBounds { min: config.pool_size, max: config.pool_max, booting: config.boot_concurrency.div_ceil(2) };
+        let pool = Pool::start(bounds, offer.classes(), boots.clone(), clock, &tasks);
+        let admission = Admission::new(capacity, config.memory_overcommit_percent);
+        let name = config.endpoint.id.to_string();
+        let host = Host::new(
+            &config,
+            clock,
+            tasks.clone(),
+            logs,
+            Arc::new(code),
+            pool.clone(),
+            boots,
+            offer,
+            admission,
+            metrics,
+        );
+        let slots = Arc::new(Slots::new(host.clone()));
+        let (draining, drains) = watch::channel(false);
+        let identity = Identity {
+            endpoint: config.endpoint,
+            incarnation,
+            capacity,
+            isolation: isolation.to_string(),
+            interval: config.report_interval,
+        };
+        let reporter = Reporter {
+            identity,
+            host: host.clone(),
+            slots: slots.clone(),
+            placement,
+            draining: drains,
+            pool: pool.state(),
+        };
+        reporter.start(&tasks);
+        Ok(Arc::new(Self { slots, host, pool, tasks, draining, launcher, name }))
+    }
+
+    /// Resolves when the pool can take a call of every runtime that boots here at all.
+    pub async fn ready(&self) {
+        // The pool's owner lives as long as the worker; should it have failed, the role ends by that.
+        if self.pool.state().wait_for(|state| state.ready).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Why the worker is not ready, or not for every runtime; empty if nothing is wrong.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        let PoolState { ready, troubles, .. } = self.pool.state().borrow().clone();
+        if ready || !troubles.is_empty() { troubles } else { vec!["sandboxes are booting".into()] }
+    }
+
+    /// How sandboxes are separated from the host here.
+    #[must_use]
+    pub fn isolation(&self) -> Isolation {
+        self.launcher.isolation()
+    }
+
+    /// Limits that this host can't hold.
+    #[must_use]
+    pub fn unenforced(&self) -> Vec<Unenforced> {
+        self.launcher.unenforced()
+    }
+
+    /// The runtimes this host can start.
+    #[must_use]
+    pub fn runtimes(&self) -> Vec<hearth_domain::Runtime> {
+        self.host.offer.runtimes()
+    }
+
+    /// The worker's background tasks, to be told when one that it needs has failed.
+    #[must_use]
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Takes no new slots, lets running invocations finish for at most `grace`, then ends everything.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.draining.send_replace(true);
+        if tokio::time::timeout(grace, self.slots.drain()).await.is_err() {
+            warn!("invocations still run at the end of the grace period: they are ended");
+            self.slots.kill().await;
+        }
+        if !self.tasks.stop(TASKS_END_WAIT).await {
+            warn!("some tasks of the worker did not end");
+        }
+    }
+
+    fn unreachable(&self, reason: &impl ToString) -> Unreachable {
+        Unreachable { role: format!("worker {}", self.name), reason: reason.to_string(), not_sent: false }
+    }
+}
+
+/// Longest wait at shutdown for the pool's sandboxes to be destroyed and the last log lines to be written.
+const TASKS_END_WAIT: Duration = Duration::from_secs(10);
+
+#[async_trait]
+impl WorkerRole for Worker {
+    async fn init_slot(&self, request: InitSlot) -> Result<InitDone, InitSlotError> {
+        self.slots.init(request).await
+    }
+
+    async fn invoke(&self, request: InvokeRequest) -> Result<InvokeResponse, InvokeError> {
+        self.slots.invoke(request).await
+    }
+
+    async fn fence(&self, request: FenceRequest) -> Result<Fenced, Unreachable> {
+        Ok(self.slots.fence(request).await)
+    }
+
+    async fn reclaim(&self, slots: Vec<(SlotId, FencingToken)>) -> Result<(), Unreachable> {
+        self.slots.reclaim(slots).await;
+        Ok(())
+    }
+
+    async fn read_log(&self, query: LogQuery) -> Result<LogPage, Unreachable> {
+        self.host.logs.read(query).await.map_err(|error| self.unreachable(&error))
+    }
+}
+
+/// A directory of the worker's.
+struct StateDir {
+    what: &'static str,
+    path: PathBuf,
+}
+
+impl StateDir {
+    fn open<T>(self, open: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, StartError> {
+        open(&self.path).map_err(|source| self.failed(source))
+    }
+
+    fn failed(self, source: io::Error) -> StartError {
+        StartError::Directory { what: self.what, path: self.path, source }
+    }
+}
+
+fn check_shim(path: &Path) -> Result<(), StartError> {
+    let failed = |source| StartError::Shim { path: path.to_owned(), source };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_file() { Ok(()) } else { Err(failed(io::Error::other("it is no file"))) }
+}
+
+/// Names this start of the machine.
+fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let id: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    // Without an id nothing can be told from a reboot, so nothing is kept.
+    if id.is_empty() { format!("start-{:016x}", rand::random::<u64>()) } else { id }
+}

@@ -1,0 +1,331 @@
+//! A worker on a fake launcher, and short words for what tests ask of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use hearth_domain::{
+    AccountId, BundleDigest, EphemeralStorage, FencingToken, FunctionName, FunctionRef, FunctionResponse, FunctionSpec,
+    HolderId, MemorySize, RequestId, RevisionId, SlotId, Timeout, Version, WorkerId,
+};
+use hearth_guest_protocol::{
+    GuestError, InitDone as GuestInitDone, Invoke, Log, PROTOCOL_VERSION, Ready, Response, RuntimeExit, host_message,
+    response,
+};
+use hearth_microvm::Ended;
+use hearth_protocol::placement::{
+    ClaimOutcome, ClaimRequest, FleetWorker, Grant, ReleaseRequest, RenewRequest, RenewResponse, ReportAck,
+    WorkerReport,
+};
+use hearth_protocol::worker::{
+    InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogQuery,
+};
+use hearth_protocol::{Placement, Unreachable, Worker as _, WorkerEndpoint};
+use hearth_store::{BundleStore, StoreFailure};
+use hearth_worker::{Config, Deps, Worker};
+use tokio::sync::watch;
+
+use crate::fake::{EXIT_0, FakeLauncher, Guest, Script};
+
+/// A worker and what surrounds it.
+pub(crate) struct Fixture {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) launcher: Arc<FakeLauncher>,
+    pub(crate) placement: Arc<FakePlacement>,
+    _dir: tempfile::TempDir,
+}
+
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
+
+/// The token every test slot begins with.
+pub(crate) const TOKEN: FencingToken = FencingToken(10);
+
+impl Fixture {
+    /// A worker whose sandboxes follow `script`, without a pool.
+    pub(crate) async fn new(script: Script) -> Self {
+        Self::with(script, |config| config.pool_size = 0).await
+    }
+
+    /// A worker that is configured further.
+    pub(crate) async fn with(script: Script, configure: impl FnOnce(&mut Config)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let endpoint = WorkerEndpoint { id: WorkerId::new("worker-1").unwrap(), url: "".into() };
+        let mut config = Config::new(endpoint, dir.path().to_owned(), std::env::current_exe().unwrap());
+        (config.memory_mb, config.memory_overcommit_percent) = (Some(1_024), 100);
+        configure(&mut config);
+        let launcher = FakeLauncher::new(script);
+        let placement = Arc::new(FakePlacement::default());
+        let bundles = Arc::new(OneBundle::new());
+        let deps = Deps { launcher: launcher.clone(), bundles, placement: placement.clone() };
+        let worker = Worker::start(config, deps, &prometheus::Registry::new()).await.unwrap();
+        Self { worker, launcher, placement, _dir: dir }
+    }
+
+    /// Makes a slot for a function whose handler is `handler`.
+    pub(crate) async fn init(&self, slot: u64, handler: &str) -> Result<InitDone, InitSlotError> {
+        self.worker.init_slot(init_slot(slot, function(handler))).await
+    }
+
+    /// Invokes a slot with its first token.
+    pub(crate) async fn invoke(&self, slot: u64, payload: &str) -> Result<InvokeResponse, InvokeError> {
+        self.worker.invoke(invocation(slot, payload)).await
+    }
+
+    /// Makes a slot and invokes it.
+    pub(crate) async fn call(&self, slot: u64, handler: &str) -> InvokeResponse {
+        self.init(slot, handler).await.unwrap();
+        self.invoke(slot, "{}").await.unwrap()
+    }
+
+    /// All lines of the function's log, once `until` is among them.
+    pub(crate) async fn log_until(&self, until: &str) -> Vec<String> {
+        let FunctionRef { account, name, .. } = function("").function;
+        let (mut after, mut lines) = (0, Vec::new());
+        while !lines.iter().any(|line: &String| line.contains(until)) {
+            let query = LogQuery {
+                account: account.clone(),
+                name: name.clone(),
+                after,
+                limit: 1_000,
+                wait: Duration::from_secs(20),
+            };
+            let page = self.worker.read_log(query).await.unwrap();
+            assert!(!page.lines.is_empty(), "no {until:?} in {lines:#?}");
+            after = page.next;
+            lines.extend(page.lines.into_iter().map(|line| line.text));
+        }
+        lines
+    }
+
+    /// The first report that satisfies `wanted`.
+    pub(crate) async fn report(&self, wanted: impl FnMut(&WorkerReport) -> bool) -> WorkerReport {
+        let mut wanted = wanted;
+        let mut reports = self.placement.reports.subscribe();
+        let matching = reports.wait_for(|report| report.as_ref().is_some_and(&mut wanted));
+        let report = tokio::time::timeout(Duration::from_secs(20), matching).await.expect("no such report came");
+        report.unwrap().clone().unwrap()
+    }
+
+    /// Resolves when no slot is left.
+    pub(crate) async fn no_slots(&self) {
+        self.report(|report| report.slots.is_empty()).await;
+    }
+}
+
+pub(crate) fn function(handler: &str) -> FunctionSpec {
+    FunctionSpec {
+        function: FunctionRef {
+            account: AccountId::new("000000000000").unwrap(),
+            name: FunctionName::new("hello").unwrap(),
+            version: Version::Latest,
+            revision: RevisionId::new("rev-1").unwrap(),
+        },
+        region: "us-east-1".into(),
+        runtime: "provided.al2023".parse().unwrap(),
+        handler: handler.into(),
+        memory: MemorySize::new(256).unwrap(),
+        timeout: Timeout::new(3).unwrap(),
+        ephemeral_storage: EphemeralStorage::new(512).unwrap(),
+        environment: Default::default(),
+        bundle: BundleDigest([7; 32]),
+    }
+}
+
+pub(crate) fn init_slot(slot: u64, function: FunctionSpec) -> InitSlot {
+    let holder = HolderId::new("wm-1").unwrap();
+    InitSlot { slot: SlotId(slot), token: TOKEN, holder, function: Arc::new(function) }
+}
+
+pub(crate) fn invocation(slot: u64, payload: &str) -> InvokeRequest {
+    let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
+    InvokeRequest {
+        request_id: RequestId::new(&format!("request-{number}")).unwrap(),
+        slot: SlotId(slot),
+        token: TOKEN,
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:hello".into(),
+        client_context: None,
+        trace_id: None,
+        log_tail: true,
+    }
+}
+
+/// The error type of an answer, or `success`.
+pub(crate) fn outcome(answer: &InvokeResponse) -> &str {
+    match &answer.response {
+        FunctionResponse::Success(_) => "success",
+        FunctionResponse::Error(error) => &error.error_type,
+    }
+}
+
+/// The answer as text.
+pub(crate) fn text(answer: &InvokeResponse) -> String {
+    let bytes = match &answer.response {
+        FunctionResponse::Success(bytes) => bytes,
+        FunctionResponse::Error(error) => &error.document,
+    };
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A script from an async function.
+pub(crate) fn script<F: Future<Output = Ended> + Send + 'static>(
+    play: impl Fn(Guest) -> F + Send + Sync + 'static,
+) -> Script {
+    Arc::new(move |guest| Box::pin(play(guest)))
+}
+
+/// A shim as it should be. Its function does what its handler is called; see [`serve`].
+pub(crate) fn honest() -> Script {
+    script(|mut guest| async move {
+        ready(&mut guest).await;
+        match guest.hear().await {
+            Some(host_message::Kind::Init(init)) => live(guest, &init.handler).await,
+            _ => EXIT_0,
+        }
+    })
+}
+
+/// The honest shim's life from Init on.
+pub(crate) async fn live(mut guest: Guest, handler: &str) -> Ended {
+    match handler {
+        "init-hangs" => std::future::pending().await,
+        "init-exits" => {
+            guest.say(log("", "about to fail\n")).await;
+            guest.say(RuntimeExit { status: Some(1), ..RuntimeExit::default() }).await;
+            std::future::pending().await
+        }
+        "init-fails" => {
+            let error = GuestError { error_type: "Runtime.ImportModuleError".into(), document: "{}".into() };
+            guest.say(GuestInitDone { duration_us: 5, error: Some(error) }).await;
+            std::future::pending().await
+        }
+        _ => guest.say(GuestInitDone { duration_us: 5, error: None }).await,
+    }
+    while let Some(host_message::Kind::Invoke(invoke)) = guest.hear().await {
+        if let Some(ended) = serve(&mut guest, handler, invoke).await {
+            return ended;
+        }
+    }
+    EXIT_0
+}
+
+async fn serve(guest: &mut Guest, handler: &str, invoke: Invoke) -> Option<Ended> {
+    let id = invoke.request_id.clone();
+    match handler {
+        "echo" => guest.say(answer(&id, response::Outcome::Payload(invoke.payload))).await,
+        "hang" => std::future::pending().await,
+        "prints" => {
+            guest.say(log(&id, "first line\nsecond ")).await;
+            guest.say(log(&id, "line\nno line feed")).await;
+            guest.say(answer(&id, response::Outcome::Payload("null".into()))).await;
+        }
+        "raises" => {
+            let error = GuestError { error_type: "KeyError".into(), document: r#"{"errorType":"KeyError"}"#.into() };
+            guest.say(answer(&id, response::Outcome::Error(error))).await;
+        }
+        "too-large" => guest.say(answer(&id, response::Outcome::TooLarge(9_000_000))).await,
+        "exits-0" | "exits-1" => {
+            let status = Some(i32::from(handler == "exits-1"));
+            guest.say(RuntimeExit { request_id: id, status, signal: None }).await;
+            std::future::pending().await
+        }
+        "out-of-memory" => {
+            guest.use_memory(256 << 20, 1);
+            guest.say(RuntimeExit { request_id: id, status: None, signal: Some(9) }).await;
+            std::future::pending().await
+        }
+        "sandbox-out-of-memory" => return Some(Ended { status: None, signal: Some(9), out_of_memory: true }),
+        other => panic!("no such handler: {other}"),
+    }
+    None
+}
+
+pub(crate) async fn ready(guest: &mut Guest) {
+    guest.say(Ready { protocol_version: PROTOCOL_VERSION, runtime_started: false }).await;
+}
+
+pub(crate) fn log(request_id: &str, text: &'static str) -> Log {
+    Log { request_id: request_id.into(), data: text.into(), dropped_bytes: 0 }
+}
+
+pub(crate) fn answer(request_id: &str, outcome: response::Outcome) -> Response {
+    Response { request_id: request_id.into(), outcome: Some(outcome) }
+}
+
+/// A store with one small bundle under every digest.
+struct OneBundle {
+    zip: tempfile::NamedTempFile,
+}
+
+impl OneBundle {
+    fn new() -> Self {
+        let zip = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = zip::ZipWriter::new(zip.reopen().unwrap());
+        writer.start_file("bootstrap", zip::write::SimpleFileOptions::default()).unwrap();
+        writer.finish().unwrap();
+        Self { zip }
+    }
+}
+
+#[async_trait]
+impl BundleStore for OneBundle {
+    async fn put(&self, _: Bytes) -> Result<BundleDigest, StoreFailure> {
+        unreachable!("a worker stores no bundles")
+    }
+
+    async fn fetch(&self, _: BundleDigest) -> Result<Option<PathBuf>, StoreFailure> {
+        Ok(Some(self.zip.path().to_owned()))
+    }
+
+    async fn retain(&self, _: &[BundleDigest]) -> Result<usize, StoreFailure> {
+        unreachable!("a worker removes no bundles")
+    }
+}
+
+/// A placement that keeps the last report and answers as it is told.
+pub(crate) struct FakePlacement {
+    pub(crate) reports: watch::Sender<Option<WorkerReport>>,
+    pub(crate) away: std::sync::atomic::AtomicBool,
+    pub(crate) reclaim: std::sync::Mutex<Vec<(SlotId, FencingToken)>>,
+}
+
+impl Default for FakePlacement {
+    fn default() -> Self {
+        Self { reports: watch::Sender::new(None), away: false.into(), reclaim: Default::default() }
+    }
+}
+
+#[async_trait]
+impl Placement for FakePlacement {
+    async fn claim(&self, _: ClaimRequest) -> Result<BoxStream<'static, ClaimOutcome>, Unreachable> {
+        unreachable!("a worker claims nothing")
+    }
+
+    async fn renew(&self, _: RenewRequest) -> Result<RenewResponse, Unreachable> {
+        unreachable!("a worker renews nothing")
+    }
+
+    async fn release(&self, _: ReleaseRequest) -> Result<(), Unreachable> {
+        unreachable!("a worker releases nothing")
+    }
+
+    async fn recover(&self, _: HolderId) -> Result<Vec<Grant>, Unreachable> {
+        unreachable!("a worker recovers nothing")
+    }
+
+    async fn report(&self, report: WorkerReport) -> Result<ReportAck, Unreachable> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(Unreachable { role: "placement".into(), reason: "away".into(), not_sent: true });
+        }
+        self.reports.send_replace(Some(report));
+        Ok(ReportAck { reclaim: std::mem::take(&mut self.reclaim.lock().unwrap()) })
+    }
+
+    async fn fleet(&self) -> Result<Vec<FleetWorker>, Unreachable> {
+        unreachable!("a worker asks nothing")
+    }
+}
