@@ -8,6 +8,7 @@ mod shim;
 mod tidy;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
@@ -16,7 +17,17 @@ cargo xtask gen                write protocol/src/generated from protocol/proto
 cargo xtask tidy               hold the tree against the rules of the house
 cargo xtask shim [--release]   build hearth-shim statically";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let root = workspace_root();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {

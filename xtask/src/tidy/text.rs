@@ -83,7 +83,7 @@ mod tests {
             ("let x = 1; // unsafe", "let x = 1;          "),
             ("a /* unsafe /* nested */ */ b", "a                           b"),
             (r#"f("unsafe \" {", 'x')"#, "f(             ,    )"),
-            ("r#\"unsafe\"# r#type for", "              r#type for"),
+            ("r#\"unsafe\"# r#type for", "            r#type for"),
             ("fn f<'a>(x: &'a str)", "fn f<'a>(x: &'a str)"),
             ("'\\'' unsafe", "     unsafe"),
             ("\"two\nlines\"", "    \n      "),
