@@ -68,13 +68,14 @@ pub struct FailedRun {
 pub struct Config {
     /// When a failed event runs again, and until when.
     pub retry: RetryConfig,
-    /// Most events that run at a time, those that wait for a slot included.
+    /// Most events that run at a time, those that wait for a slot included. The queue holds events of a function back of
+    /// which it has given out many, so this should be a multiple of that limit.
     pub max_running: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { retry: RetryConfig::default(), max_running: 256 }
+        Self { retry: RetryConfig::default(), max_running: 512 }
     }
 }
 

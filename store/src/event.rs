@@ -14,14 +14,15 @@ pub trait EventQueue: Send + Sync + 'static {
     /// Adds an event; on disk when this returns.
     async fn push(&self, event: Event) -> Result<EventId, PushError>;
 
-    /// Takes up to `limit` events that are due at `now_unix_ms`, earliest due first. They stay stored and are not
-    /// offered again by this process until [`Self::reschedule`] or [`Self::settle`].
+    /// Takes up to `limit` events that are due at `now_unix_ms`, earliest due first; events of a function of which very
+    /// many are taken are held back, so that others get their turn. Taken events stay stored and are not offered again
+    /// by this process until [`Self::reschedule`] or [`Self::settle`].
     async fn take_due(&self, now_unix_ms: u64, limit: usize) -> Result<Vec<(EventId, Event)>, StoreFailure>;
 
-    /// When the earliest event that was not taken is due, Unix milliseconds.
+    /// When the earliest event that can be taken is due, Unix milliseconds.
     async fn next_due(&self) -> Result<Option<u64>, StoreFailure>;
 
-    /// Waits until an event was pushed or rescheduled since the last call.
+    /// Waits until [`Self::next_due`] may have changed since the last call: an event was pushed, rescheduled or settled.
     async fn changed(&self);
 
     /// Puts a taken event back with new counts and due time. Its payload is the one that was pushed.

@@ -38,8 +38,13 @@ fn step() -> impl Strategy<Value = Step> {
 
 const MAX_EVENTS: usize = 6;
 const MAX_LETTERS: usize = 3;
-const LIMITS: QueueLimits =
-    QueueLimits { max_events: MAX_EVENTS, max_payload_bytes: 500_000, max_dead_letters: MAX_LETTERS };
+const MAX_TAKEN: usize = 2;
+const LIMITS: QueueLimits = QueueLimits {
+    max_events: MAX_EVENTS,
+    max_payload_bytes: 500_000,
+    max_taken_per_function: MAX_TAKEN,
+    max_dead_letters: MAX_LETTERS,
+};
 
 /// What the queue should hold.
 #[derive(Default)]
@@ -55,11 +60,16 @@ impl Model {
         match *step {
             Step::Push { due, payload } => self.push(queue, due, payload).await,
             Step::Take { now, limit } => {
-                let due: Vec<_> =
-                    self.waiting.range(..=(now, EventId(u64::MAX))).map(|(key, _)| *key).take(limit).collect();
-                let expected: Vec<_> = due.iter().map(|key| (key.1, self.waiting.remove(key).unwrap())).collect();
-                assert_eq!(queue.take_due(now, limit).await.unwrap(), expected);
-                self.taken.extend(expected);
+                let taken = queue.take_due(now, limit).await.unwrap();
+                let mut expected = Vec::new();
+                while expected.len() < limit
+                    && let Some(key) = self.next().filter(|key| key.0 <= now)
+                {
+                    let event = self.waiting.remove(&key).unwrap();
+                    self.taken.insert(key.1, event.clone());
+                    expected.push((key.1, event));
+                }
+                assert_eq!(taken, expected);
             }
             Step::Reschedule { which, due } => {
                 let Some((id, mut event)) = self.one_taken(which) else { return };
@@ -74,6 +84,7 @@ impl Model {
                 let condition = "RetriesExhausted".to_owned();
                 let letter = DeadLetter { event, condition, error: Some("{}".into()), unix_ms: 5 };
                 queue.settle(id, dead.then(|| letter.clone())).await.unwrap();
+                queue.changed().await;
                 if dead {
                     self.letters.push(letter);
                     let surplus = self.letters.len().saturating_sub(MAX_LETTERS);
@@ -90,7 +101,8 @@ impl Model {
 
     async fn push(&mut self, queue: &dyn EventQueue, due: u64, payload: usize) {
         self.pushed += 1;
-        let event = event(&format!("q{}", self.pushed), due, &vec![self.pushed as u8; payload]);
+        let mut event = event(&format!("q{}", self.pushed), due, &vec![self.pushed as u8; payload]);
+        event.name = if self.pushed.is_multiple_of(3) { "rare" } else { "busy" }.parse().unwrap();
         let stored = || self.waiting.values().chain(self.taken.values());
         let bytes: usize = stored().map(|event| event.payload.len()).sum();
         let full = stored().count() >= MAX_EVENTS || bytes + payload > LIMITS.max_payload_bytes as usize;
@@ -108,6 +120,13 @@ impl Model {
         }
     }
 
+    /// The earliest event of a function of which not too many are taken.
+    fn next(&self) -> Option<(u64, EventId)> {
+        let taken = |name| self.taken.values().filter(|event| event.name == name).count();
+        let next = self.waiting.iter().find(|(_, event)| taken(event.name.clone()) < MAX_TAKEN);
+        next.map(|(key, _)| *key)
+    }
+
     fn one_taken(&mut self, which: usize) -> Option<(EventId, Event)> {
         let id = *self.taken.keys().nth(which.checked_rem(self.taken.len())?)?;
         self.taken.remove_entry(&id)
@@ -115,7 +134,7 @@ impl Model {
 
     async fn check(&self, queue: &dyn EventQueue) {
         assert_eq!(queue.depth().await.unwrap(), self.waiting.len() + self.taken.len());
-        assert_eq!(queue.next_due().await.unwrap(), self.waiting.keys().next().map(|key| key.0));
+        assert_eq!(queue.next_due().await.unwrap(), self.next().map(|key| key.0));
         let mut letters: Vec<(u64, DeadLetter)> = Vec::new();
         loop {
             let after = letters.last().map(|(sequence, _)| *sequence);
@@ -244,7 +263,8 @@ async fn what_was_acknowledged_survives_kill_9() {
                 _ => {}
             }
         }
-        let database = Database::open(dir.path()).await.unwrap();
+        let limits = QueueLimits { max_taken_per_function: usize::MAX, ..QueueLimits::default() };
+        let database = Database::open_with(dir.path(), limits).await.unwrap();
         let queue = database.events();
         let depth = queue.depth().await.unwrap();
         let found = queue.take_due(u64::MAX, usize::MAX).await.unwrap();

@@ -26,7 +26,7 @@ use crate::embedded::disk::{Disk, off_thread, transacted};
 use crate::embedded::events::letters::Letters;
 use crate::embedded::events::stored::{Stored, StoredLetter};
 use crate::embedded::payloads::{Payloads, Place};
-use crate::embedded::queue::{Queue, QueueLimits};
+use crate::embedded::queue::{FunctionKey, Queue, QueueLimits};
 use crate::event::{DeadLetter, Event, EventId, EventQueue, PushError};
 
 const EVENTS: &str = "events";
@@ -60,7 +60,7 @@ impl EmbeddedEvents {
             let (key, bytes) = entry.map_err(|error| StoreFailure::new("read events", error))?;
             let (id, stored) = stored::decode_event(&key, &bytes)?;
             queue.count(stored.payload_bytes());
-            queue.offer(id, stored.document.due_unix_ms);
+            queue.offer(id, function(&stored.document), stored.document.due_unix_ms);
             files.extend(stored.file());
         }
         let letters = Letters::open(disk, limits.max_dead_letters, &mut files)?;
@@ -84,11 +84,11 @@ impl EmbeddedEvents {
 impl EventQueue for EmbeddedEvents {
     async fn push(&self, event: Event) -> Result<EventId, PushError> {
         self.off_thread(format!("push event of request {}", event.request_id), |shared, operation| {
-            let (due, bytes) = (event.due_unix_ms, event.payload.len() as u64);
+            let (function, due, bytes) = (function(&event), event.due_unix_ms, event.payload.len() as u64);
             shared.queue().admit(bytes)?;
             let written = shared.write_new(operation, event);
             match &written {
-                Ok(id) => shared.offer(*id, due),
+                Ok(id) => shared.offer(*id, function, due),
                 Err(_) => shared.queue().release(bytes),
             }
             Ok(written?)
@@ -117,11 +117,11 @@ impl EventQueue for EmbeddedEvents {
     async fn reschedule(&self, id: EventId, event: Event) -> Result<(), StoreFailure> {
         self.off_thread(format!("reschedule event {}", id.0), move |shared, operation| {
             let stored = shared.taken(operation, id)?;
-            let due = event.due_unix_ms;
+            let (function, due) = (function(&event), event.due_unix_ms);
             let bytes = stored.with_document(event).encode(EVENTS, &key(id))?;
             shared.events.insert(key(id), bytes).map_err(|error| StoreFailure::new(operation, error))?;
             shared.disk.commit(operation)?;
-            shared.offer(id, due);
+            shared.offer(id, function, due);
             Ok(())
         })
         .await
@@ -136,6 +136,8 @@ impl EventQueue for EmbeddedEvents {
                 Some(letter) => shared.bury(operation, id, stored.with_document(letter))?,
             }
             shared.queue().settled(id, payload_bytes);
+            // Another one of the same function may be taken now.
+            shared.changed.notify_one();
             Ok(())
         })
         .await
@@ -165,8 +167,8 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn offer(&self, id: EventId, due_unix_ms: u64) {
-        self.queue().offer(id, due_unix_ms);
+    fn offer(&self, id: EventId, function: FunctionKey, due_unix_ms: u64) {
+        self.queue().offer(id, function, due_unix_ms);
         self.changed.notify_one();
     }
 
@@ -255,6 +257,10 @@ impl Drop for Taken {
         drop(queue);
         self.shared.changed.notify_one();
     }
+}
+
+fn function(event: &Event) -> FunctionKey {
+    (event.account.clone(), event.name.clone())
 }
 
 fn key(id: EventId) -> [u8; 8] {
