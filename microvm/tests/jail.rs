@@ -167,27 +167,3 @@ out = subprocess.run(['/bin/sh', '-c', 'echo $((6*7)); ls /proc | grep -c meminf
 answer = [out.stdout, out.stderr, socket.gethostname(), socket.if_nameindex(), len(open('/proc/meminfo').read()) > 0]";
     assert_eq!(agent.ask(code).await, json!(["42\n1\n", "", "sandbox", [[1, "lo"]], true]));
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_come_and_go_and_leak_nothing() {
-    let Some(launcher) = launcher() else { return };
-    drop(Agent::boot(&*launcher, spec("warm")).await);
-    let state = launcher.directory.path().join("state/sandboxes");
-    let empty = || std::fs::read_dir(&state).unwrap().count() == 0;
-    host::eventually(empty).await;
-    let before = host::Held::now(&launcher.directory);
-    for round in 0..50 {
-        let name = |index: usize| format!("many-{round}-{index}");
-        let boots = (0..4).map(|index| launcher.boot(spec(&name(index))));
-        let mut sandboxes = Vec::new();
-        for boot in boots {
-            sandboxes.push(boot.await.unwrap());
-        }
-        // Half are killed, half dropped.
-        for mut sandbox in sandboxes.drain(..2) {
-            sandbox.kill().await.unwrap();
-        }
-    }
-    host::eventually(empty).await;
-    host::eventually(|| host::Held::now(&launcher.directory) == before).await;
-}

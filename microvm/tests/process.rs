@@ -2,6 +2,8 @@
 
 #[path = "support/agent.rs"]
 mod agent;
+#[path = "support/host.rs"]
+mod host;
 
 use agent::{Agent, spec};
 use hearth_microvm::process::{ProcessConfig, ProcessLauncher};
@@ -10,12 +12,6 @@ use serde_json::json;
 
 fn launcher(directory: &tempfile::TempDir) -> ProcessLauncher {
     ProcessLauncher::new(ProcessConfig { state_dir: directory.path().join("state") }).unwrap()
-}
-
-/// Whether a process lives; one that only waits for the host's init to collect it doesn't.
-fn runs(pid: &serde_json::Value) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !stat.is_empty() && !stat.contains(") Z ")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,9 +46,9 @@ if os.fork() == 0:
 os.wait()
 answer = int(os.read(read, 20))";
     let escaped = agent.ask(code).await;
-    assert!(runs(&escaped));
+    assert!(host::runs(&escaped.to_string()));
     agent.sandbox.kill().await.unwrap();
-    assert!(!runs(&escaped));
+    assert!(!host::runs(&escaped.to_string()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +66,7 @@ answer = child";
     let orphan = agent.ask(code).await;
     agent.leave("os._exit(7)").await;
     assert_eq!(agent.sandbox.ended().await.status, Some(7));
-    assert!(runs(&orphan));
+    assert!(host::runs(&orphan.to_string()));
     agent.sandbox.kill().await.unwrap();
-    assert!(!runs(&orphan));
+    assert!(!host::runs(&orphan.to_string()));
 }

@@ -22,6 +22,12 @@ pub(crate) fn groups(directory: &TempDir) -> Vec<PathBuf> {
     paths.filter(|path| path.exists()).collect()
 }
 
+/// Whether a process lives; one that only waits for the host's init to collect it doesn't.
+pub(crate) fn runs(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
 /// Waits for something that no event tells a test of.
 pub(crate) async fn eventually(condition: impl Fn() -> bool) {
     let deadline = tokio::time::Instant::now() + EVENTUALLY;
