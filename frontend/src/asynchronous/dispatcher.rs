@@ -4,6 +4,7 @@
 //! ended), never by looking again and again. Once it is asked to stop it takes no more events; those that run may
 //! finish, the others stay in the queue.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks, registry: &Registry) -> 
         while let Some(permits) = runner.wait_for_work(&running).await {
             runner.start_due(permits, &attempts).await;
         }
-        Ok::<(), StoreFailure>(())
+        Ok::<(), Infallible>(())
     });
     Ok(())
 }
@@ -97,7 +98,7 @@ impl EventRunner {
                         runner.run(id, event).await;
                         runner.metrics.running.dec();
                         drop(permit);
-                        Ok::<(), StoreFailure>(())
+                        Ok::<(), Infallible>(())
                     });
                 }
             }
