@@ -60,6 +60,9 @@ pub enum ClaimOutcome {
     NoCapacity {
         /// Which of these, in words for the caller.
         reason: String,
+        /// A worker would take it if others' slots ended: releasing idle ones helps. Without this, it would only take
+        /// warm slots from those who use them.
+        full: bool,
     },
 }
 

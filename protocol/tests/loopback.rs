@@ -96,8 +96,8 @@ async fn placement_streams_each_outcome_when_it_is_known() {
     sender.send(ClaimOutcome::Granted(grant())).unwrap();
     // The first arrives although the second is not known yet.
     assert_eq!(soon(outcomes.next()).await, Some(ClaimOutcome::Granted(grant())));
-    sender.send(ClaimOutcome::NoCapacity { reason: "full".into() }).unwrap();
-    assert_eq!(soon(outcomes.next()).await, Some(ClaimOutcome::NoCapacity { reason: "full".into() }));
+    sender.send(ClaimOutcome::NoCapacity { reason: "full".into(), full: true }).unwrap();
+    assert_eq!(soon(outcomes.next()).await, Some(ClaimOutcome::NoCapacity { reason: "full".into(), full: true }));
     drop(sender);
     placement.end_claim();
     assert_eq!(soon(outcomes.next()).await, None);

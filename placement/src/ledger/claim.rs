@@ -136,7 +136,7 @@ impl Ledger {
     /// A slot of the claim can't be had.
     pub(super) fn answer_failed(&mut self, now: Moment, id: &ClaimId, outcome: ClaimOutcome, out: &mut impl Outbox) {
         let Some(claim) = self.claims.get_mut(id) else { return };
-        if let ClaimOutcome::NoCapacity { .. } = outcome {
+        if let ClaimOutcome::NoCapacity { full: true, .. } = outcome {
             self.demand.refused(now, &claim.holder, u64::from(claim.function.memory.get()));
         }
         claim.answered.push(Answer::Failed(outcome.clone()));
@@ -166,7 +166,8 @@ impl Ledger {
                 Answer::Granted(..) => None,
                 Answer::Failed(outcome) => Some(outcome),
             };
-            let ended = || ClaimOutcome::NoCapacity { reason: "the slot that was granted has ended since".to_owned() };
+            let reason = || "the slot that was granted has ended since".to_owned();
+            let ended = || ClaimOutcome::NoCapacity { reason: reason(), full: false };
             out.claim_outcome(ticket, outcome.unwrap_or_else(ended));
         }
     }

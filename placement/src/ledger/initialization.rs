@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hearth_domain::{ClaimId, FencingToken, Moment, SlotId, WorkerId};
 use hearth_protocol::WorkerEndpoint;
-use hearth_protocol::placement::{ClaimOutcome, WorkerCondition};
+use hearth_protocol::placement::{ClaimOutcome, Load, WorkerCondition};
 use hearth_protocol::worker::{InitDone, InitSlot, InitSlotError};
 
 use super::claim::Claim;
@@ -12,7 +12,7 @@ use super::fleet::KnownWorker;
 use super::limits::PLACEMENT_ATTEMPTS_MAX;
 use super::slot::{Phase, Sight, Slot};
 use super::{Ledger, LedgerConfig, Outbox};
-use crate::allocation::{self, Need};
+use crate::allocation::{self, Need, Reserved, Room};
 
 impl Ledger {
     /// What came of [`Outbox::init_slot`]; told once for each. A slot that was given up meanwhile is ended: nobody was ever told
@@ -69,14 +69,19 @@ impl Ledger {
     /// Asks a worker for a slot of the claim, or answers that there is none.
     pub(super) fn place(&mut self, now: Moment, id: &ClaimId, attempt: u32, out: &mut impl Outbox) {
         let Some(claim) = self.claims.get_mut(id) else { return };
+        let full = || could_fit(&self.workers, &self.config, now, claim);
         let chosen = match choose(&self.workers, &self.config, now, claim) {
             Ok(worker) if attempt <= PLACEMENT_ATTEMPTS_MAX => worker.clone(),
             Ok(_) => {
                 let last = claim.refusal.as_deref().unwrap_or("none said why");
                 let reason = format!("{PLACEMENT_ATTEMPTS_MAX} workers did not take the slot; the last: {last}");
-                return self.answer_failed(now, id, ClaimOutcome::NoCapacity { reason }, out);
+                let outcome = ClaimOutcome::NoCapacity { reason, full: full() };
+                return self.answer_failed(now, id, outcome, out);
             }
-            Err(reason) => return self.answer_failed(now, id, ClaimOutcome::NoCapacity { reason }, out),
+            Err(reason) => {
+                let outcome = ClaimOutcome::NoCapacity { reason, full: full() };
+                return self.answer_failed(now, id, outcome, out);
+            }
         };
         claim.placing += 1;
         let slot = Slot {
@@ -205,6 +210,17 @@ fn choose<'a>(
     let shortlist = allocation::shortlist(claim.hash, need, &config.load, candidates);
     let warmth = |id| workers.get(id).map(|worker| worker.warmth(&claim.function)).unwrap_or_default();
     allocation::warmest(&shortlist, warmth).ok_or_else(|| why_none(workers, config, now, claim))
+}
+
+/// Whether a worker would take a slot of the claim if it had no others: then it is others' slots that stand in the way.
+fn could_fit(workers: &BTreeMap<WorkerId, KnownWorker>, config: &LedgerConfig, now: Moment, claim: &Claim) -> bool {
+    let need = Need::of(claim.function.memory);
+    workers.values().any(|worker| {
+        let empty = config.load.room(need, worker.report.capacity, Load::default(), Reserved::default());
+        worker.condition(now, config) == WorkerCondition::Ready
+            && worker.offers(claim.function.runtime)
+            && empty != Room::None
+    })
 }
 
 fn why_none(workers: &BTreeMap<WorkerId, KnownWorker>, config: &LedgerConfig, now: Moment, claim: &Claim) -> String {

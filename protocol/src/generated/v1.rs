@@ -140,6 +140,9 @@ pub mod claim_outcome {
     pub struct NoCapacity {
         #[prost(string, tag = "1")]
         pub reason: ::prost::alloc::string::String,
+        /// A worker would take it if others' slots ended.
+        #[prost(bool, tag = "2")]
+        pub full: bool,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Outcome {

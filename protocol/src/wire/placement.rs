@@ -45,7 +45,7 @@ impl From<ClaimOutcome> for pb::ClaimOutcome {
         let outcome = match outcome {
             ClaimOutcome::Granted(grant) => Outcome::Granted(grant.into()),
             ClaimOutcome::InitFailed(failure) => Outcome::InitFailed((*failure).into()),
-            ClaimOutcome::NoCapacity { reason } => Outcome::NoCapacity(NoCapacity { reason }),
+            ClaimOutcome::NoCapacity { reason, full } => Outcome::NoCapacity(NoCapacity { reason, full }),
         };
         Self { outcome: Some(outcome) }
     }
@@ -60,7 +60,8 @@ impl TryFrom<pb::ClaimOutcome> for ClaimOutcome {
             Outcome::Granted(grant) => Self::Granted(nested("granted", grant)?),
             Outcome::InitFailed(failure) => Self::InitFailed(Box::new(nested("init_failed", failure)?)),
             Outcome::NoCapacity(none) => {
-                Self::NoCapacity { reason: text("no_capacity.reason", none.reason, TEXT_MAX_BYTES)? }
+                let reason = text("no_capacity.reason", none.reason, TEXT_MAX_BYTES)?;
+                Self::NoCapacity { reason, full: none.full }
             }
         })
     }

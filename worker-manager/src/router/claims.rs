@@ -42,9 +42,9 @@ impl Router {
                     self.on_init_failed(now, index, failure, outbox);
                 }
             }
-            ClaimOutcome::NoCapacity { reason } => {
+            ClaimOutcome::NoCapacity { reason, full } => {
                 if let Some(index) = self.take_outcome(now, number) {
-                    self.on_no_capacity(now, index, reason);
+                    self.on_no_capacity(now, index, reason, full);
                 }
             }
         }
@@ -160,12 +160,12 @@ impl Router {
         }
     }
 
-    fn on_no_capacity(&mut self, now: Moment, index: FunctionIndex, reason: String) {
+    fn on_no_capacity(&mut self, now: Moment, index: FunctionIndex, reason: String, full: bool) {
         self.stats.no_capacity += 1;
         let function = &mut self.functions[index];
         function.last_refusal = Some(reason);
         function.backoff.on_refused(now, &self.config);
-        if !function.waiters.is_empty() {
+        if full && !function.waiters.is_empty() {
             function.unmet_mb += function.memory_mb();
             self.starving.insert(index);
         }

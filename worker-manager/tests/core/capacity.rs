@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hearth_domain::SlotOutcome;
+use hearth_protocol::placement::ClaimOutcome;
 use hearth_worker_manager::router::RouterConfig;
 
 use crate::fixture::{Bench, TERMS, function, revision};
@@ -61,6 +62,20 @@ fn nobody_makes_room_for_a_call_that_gave_up() {
     bench.no_capacity(&claim);
     bench.router.on_cancel(bench.now, waiter);
     bench.give_back("r1", &busy);
+    assert_eq!(bench.router.counts(&f.function).idle, 1);
+    bench.nothing_else_was_sent();
+}
+
+#[test]
+fn a_refusal_that_room_would_not_help_takes_nobodys_slots() {
+    let (mut bench, f) = (Bench::new(), function("f"));
+    bench.warm_up(&f, "r0");
+    bench.ask_and_wait(&function("g"), "r1");
+    bench.turn();
+    let claim = bench.claim();
+    let reason = "no worker offers the runtime".to_owned();
+    bench.outcome(claim.number, ClaimOutcome::NoCapacity { reason, full: false });
+    bench.turn();
     assert_eq!(bench.router.counts(&f.function).idle, 1);
     bench.nothing_else_was_sent();
 }

@@ -154,7 +154,7 @@ impl Bench {
     }
 
     pub(crate) fn no_capacity(&mut self, claim: &Claim) {
-        self.outcome(claim.number, ClaimOutcome::NoCapacity { reason: "the fleet is full".into() });
+        self.outcome(claim.number, ClaimOutcome::NoCapacity { reason: "the fleet is full".into(), full: true });
         self.turn();
     }
 

@@ -72,7 +72,7 @@ impl TestPlacement {
 impl State {
     fn grant(&mut self, function: &FunctionRef) -> ClaimOutcome {
         if self.leased.len() >= self.room {
-            return ClaimOutcome::NoCapacity { reason: "the worker is full".into() };
+            return ClaimOutcome::NoCapacity { reason: "the worker is full".into(), full: true };
         }
         self.last += 1;
         let (slot, token) = (SlotId(self.last), FencingToken(self.last));

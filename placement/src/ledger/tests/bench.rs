@@ -167,7 +167,7 @@ impl Bench {
 
     pub(super) fn sent_no_capacity(&mut self) -> String {
         match self.next() {
-            Sent::Outcome(_, ClaimOutcome::NoCapacity { reason }) => reason,
+            Sent::Outcome(_, ClaimOutcome::NoCapacity { reason, .. }) => reason,
             other => panic!("not a refusal: {other:?}"),
         }
     }

@@ -153,10 +153,20 @@ fn a_grant_nobody_heard_of_ends_at_once() {
 fn who_lacks_room_makes_others_give_back_once() {
     let mut bench = Bench::with_workers(&["w1"]);
     let (_, slot, token) = bench.granted("c1", "m1");
-    bench.claim("c2", "m2", 1_024, 1);
+    bench.claim("c2", "m2", 1_000, 1);
     assert!(bench.sent_no_capacity().contains("full"));
     assert_eq!(bench.renew("m2", slot, token).give_back_mb, 0, "its own lack is its own business");
     assert_eq!(bench.renew("m1", slot, token).give_back_mb, 128, "no more than it holds");
+    assert_eq!(bench.renew("m1", slot, token).give_back_mb, 0);
+    bench.nothing_else();
+}
+
+#[test]
+fn nobody_gives_back_for_what_would_not_fit_on_an_empty_worker() {
+    let mut bench = Bench::with_workers(&["w1"]);
+    let (_, slot, token) = bench.granted("c1", "m1");
+    bench.claim("c2", "m2", 1_024, 1);
+    assert!(bench.sent_no_capacity().contains("full"));
     assert_eq!(bench.renew("m1", slot, token).give_back_mb, 0);
     bench.nothing_else();
 }

@@ -202,7 +202,7 @@ pub(super) fn claim_outcome() -> impl Strategy<Value = ClaimOutcome> {
     prop_oneof![
         grant().prop_map(ClaimOutcome::Granted),
         init_failure().prop_map(ClaimOutcome::InitFailed),
-        ".{0,40}".prop_map(|reason| ClaimOutcome::NoCapacity { reason }),
+        (".{0,40}", any::<bool>()).prop_map(|(reason, full)| ClaimOutcome::NoCapacity { reason, full }),
     ]
 }
 

@@ -89,7 +89,9 @@ impl World {
             Step::Grant { claim } => self.grant(claim),
             Step::GrantAgain { grant } => self.grant_again(grant),
             Step::InitFails { claim } => self.outcome(claim, ClaimOutcome::InitFailed(init_failure())),
-            Step::NoCapacity { claim } => self.outcome(claim, ClaimOutcome::NoCapacity { reason: "full".into() }),
+            Step::NoCapacity { claim, full } => {
+                self.outcome(claim, ClaimOutcome::NoCapacity { reason: "none".into(), full });
+            }
             Step::Cut { claim } => self.cut(claim),
             Step::Renew { renewal, refuse_last, give_back_mb } => self.renew(renewal, refuse_last, give_back_mb),
             Step::RenewAgain { renewal } => self.renew_again(renewal),

@@ -21,7 +21,7 @@ pub(crate) enum Step {
     /// A claim under way gives something else.
     InitFails { claim: usize },
     /// Placement has no room.
-    NoCapacity { claim: usize },
+    NoCapacity { claim: usize, full: bool },
     /// A claim's stream breaks; outcomes may still arrive later.
     Cut { claim: usize },
     /// A renewal is answered; a refused lease is the last of its batch.
@@ -39,22 +39,22 @@ pub(crate) enum Step {
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
-    let any = 0..1_000_usize;
+    let number = 0..1_000_usize;
     prop_oneof![
         12 => (0..3_usize).prop_map(|function| Step::Reserve { function }),
-        2 => any.clone().prop_map(|call| Step::AskAgain { call }),
-        2 => any.clone().prop_map(|waiter| Step::Cancel { waiter }),
-        8 => (any.clone(), prop::bool::weighted(0.2)).prop_map(|(call, gone)| Step::Complete { call, gone }),
-        2 => any.clone().prop_map(|call| Step::CompleteAgain { call }),
-        10 => any.clone().prop_map(|claim| Step::Grant { claim }),
-        2 => any.clone().prop_map(|grant| Step::GrantAgain { grant }),
-        1 => any.clone().prop_map(|claim| Step::InitFails { claim }),
-        2 => any.clone().prop_map(|claim| Step::NoCapacity { claim }),
-        1 => any.clone().prop_map(|claim| Step::Cut { claim }),
-        6 => (any.clone(), prop::bool::weighted(0.1), prop_oneof![9 => Just(0), 1 => 1..1_000_u64])
+        2 => number.clone().prop_map(|call| Step::AskAgain { call }),
+        2 => number.clone().prop_map(|waiter| Step::Cancel { waiter }),
+        8 => (number.clone(), prop::bool::weighted(0.2)).prop_map(|(call, gone)| Step::Complete { call, gone }),
+        2 => number.clone().prop_map(|call| Step::CompleteAgain { call }),
+        10 => number.clone().prop_map(|claim| Step::Grant { claim }),
+        2 => number.clone().prop_map(|grant| Step::GrantAgain { grant }),
+        1 => number.clone().prop_map(|claim| Step::InitFails { claim }),
+        2 => (number.clone(), any::<bool>()).prop_map(|(claim, full)| Step::NoCapacity { claim, full }),
+        1 => number.clone().prop_map(|claim| Step::Cut { claim }),
+        6 => (number.clone(), prop::bool::weighted(0.1), prop_oneof![9 => Just(0), 1 => 1..1_000_u64])
             .prop_map(|(renewal, refuse_last, give_back_mb)| Step::Renew { renewal, refuse_last, give_back_mb }),
-        2 => any.clone().prop_map(|renewal| Step::RenewAgain { renewal }),
-        2 => any.prop_map(|renewal| Step::LoseRenewal { renewal }),
+        2 => number.clone().prop_map(|renewal| Step::RenewAgain { renewal }),
+        2 => number.prop_map(|renewal| Step::LoseRenewal { renewal }),
         1 => (0..3_usize).prop_map(|function| Step::Retire { function }),
         6 => prop_oneof![0..50_u64, 0..6_000_u64, 0..60_000_u64].prop_map(|ms| Step::Pass { ms }),
         8 => Just(Step::Turn),
