@@ -11,6 +11,8 @@
 
 mod canonical;
 mod claim;
+#[cfg(test)]
+mod known_answers;
 mod sign;
 mod signing_key;
 mod verify;

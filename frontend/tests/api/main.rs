@@ -1,6 +1,12 @@
 //! The HTTP API, driven as clients drive it: signed requests through the real router, over a real store and a fleet in
 //! memory.
 
+mod authentication;
+mod clients;
 mod fleet;
 mod functions;
+mod invocations;
+mod own_routes;
 mod platform;
+mod refusals;
+mod server;

@@ -89,6 +89,15 @@ impl Platform {
         files(&self.dir.path().join("bundles"))
     }
 
+    /// Serves on a socket of loopback; the URL to reach it by.
+    pub(crate) async fn listen(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let frontend = self.frontend.clone();
+        tokio::spawn(async move { frontend.serve(listener).await });
+        endpoint
+    }
+
     /// Signs and sends; `path` is as on the wire, query included.
     pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         self.raw(signed(method, path, headers, body)).await
