@@ -39,6 +39,7 @@ use uuid::Uuid;
 use crate::activation::Activator;
 use crate::errors::{ApiError, Code};
 use crate::invocation::Invoker;
+use crate::metering::Metering;
 use crate::metrics::Metrics;
 use crate::sigv4::{AuthError, Claim, Verifier};
 use crate::{Config, Deps};
@@ -54,6 +55,9 @@ const UPLOAD_MAX_BYTES: usize = 70_167_211;
 const _: () = assert!(UPLOAD_MAX_BYTES > BUNDLE_ZIP_MAX_BYTES.div_ceil(3) * 4);
 /// Largest body of the other operations, bytes. Ours.
 const OTHER_MAX_BYTES: usize = 1024 * 1024;
+
+/// A body above this is hashed and read off the threads that serve connections, bytes.
+const INLINE_MAX_BYTES: usize = 256 * 1024;
 
 /// What is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,9 +83,10 @@ pub enum Operation {
 /// Serves the API.
 pub(crate) struct Api {
     pub(crate) config: Config,
-    pub(crate) deps: Deps,
+    deps: Deps,
     pub(crate) invoker: Arc<Invoker>,
-    pub(crate) activator: Activator,
+    activator: Activator,
+    metering: Arc<Metering>,
     verifier: Verifier,
     bodies: BodyBudget,
     specs: SpecCache,
@@ -94,13 +99,14 @@ impl Api {
         config: Config,
         deps: Deps,
         invoker: Arc<Invoker>,
+        metering: Arc<Metering>,
         activator: Activator,
         metrics: Metrics,
     ) -> Self {
         let verifier = Verifier::new(config.only_own_region.then(|| config.region.clone()));
         let bodies = BodyBudget::new(config.body_memory_bytes, config.body_timeout);
         let (specs, changes) = (SpecCache::default(), ChangeLocks::default());
-        Self { config, deps, invoker, activator, verifier, bodies, specs, changes, metrics }
+        Self { config, deps, invoker, metering, activator, verifier, bodies, specs, changes, metrics }
     }
 
     /// The router over [`ROUTES`].
@@ -108,7 +114,9 @@ impl Api {
         let mut router = Router::new();
         for (index, route) in ROUTES.iter().enumerate() {
             if ROUTES[..index].iter().all(|earlier| earlier.path != route.path) {
-                router = router.route(route.path, self.methods(route.path));
+                // Older SDKs end some paths with a slash.
+                let (methods, with_slash) = (self.methods(route.path), format!("{}/", route.path));
+                router = router.route(route.path, methods.clone()).route(&with_slash, methods);
             }
         }
         let unknown = self.clone();

@@ -92,7 +92,6 @@ codes! {
     PreconditionFailedException 412 User,
     RequestEntityTooLargeException 413 User,
     RequestTooLargeException 413 User,
-    UnsupportedMediaTypeException 415 User,
     TooManyRequestsException 429 User,
     ServiceException 500 Service,
     NotImplementedException 501 Service,

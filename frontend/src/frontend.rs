@@ -18,6 +18,7 @@ use crate::Config;
 use crate::activation::Activator;
 use crate::api::Api;
 use crate::asynchronous;
+use crate::bundle_cleanup;
 use crate::invocation::{EventRuns, Invoker};
 use crate::metering::Metering;
 use crate::metrics::Metrics;
@@ -74,7 +75,8 @@ impl Frontend {
         asynchronous::start(config.events.clone(), event_deps(&config, &deps, &invoker), &events, registry)?;
         let activator = Activator::new(deps.catalog.clone(), deps.manager.clone(), tasks.clone());
         activator.resume().await?;
-        let api = Arc::new(Api::new(config, deps, invoker, activator, metrics.clone()));
+        bundle_cleanup::start(deps.catalog.clone(), deps.bundles.clone(), &tasks);
+        let api = Arc::new(Api::new(config, deps, invoker, metering.clone(), activator, metrics.clone()));
         let (connections, stop_serving) = (TaskTracker::new(), CancellationToken::new());
         Ok(Arc::new(Self { api, metrics, metering, events, tasks, connections, stop_serving }))
     }
@@ -92,7 +94,6 @@ impl Frontend {
     }
 
     /// The API as a service, for tests that need no socket.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.api.clone().router()
     }

@@ -11,6 +11,7 @@
 mod activation;
 mod api;
 pub mod asynchronous;
+mod bundle_cleanup;
 pub mod calendar;
 mod config;
 pub mod errors;

@@ -9,6 +9,7 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::INLINE_MAX_BYTES;
 use crate::errors::{ApiError, Code};
 use crate::sigv4::PayloadHash;
 
@@ -16,8 +17,6 @@ use crate::sigv4::PayloadHash;
 const UNIT_BYTES: usize = 1024;
 /// Bytes above the limit that are read and thrown away, so that the client has sent all and reads our answer.
 const DISCARD_MAX_BYTES: usize = 64 * 1024 * 1024;
-/// A body above this is hashed off the threads that serve connections.
-const HASH_INLINE_MAX_BYTES: usize = 256 * 1024;
 
 /// Memory for bodies.
 pub(super) struct BodyBudget {
@@ -77,7 +76,7 @@ impl BodyBudget {
 impl HeldBody {
     /// The SHA-256 of the body.
     pub(super) async fn hash(&self) -> PayloadHash {
-        if self.bytes.len() <= HASH_INLINE_MAX_BYTES {
+        if self.bytes.len() <= INLINE_MAX_BYTES {
             return PayloadHash::of(&self.bytes);
         }
         let bytes = self.bytes.clone();

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use hearth_domain::RequestId;
 use hearth_store::catalog::AccessKey;
 use http::request::Parts;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
+use super::INLINE_MAX_BYTES;
 use super::routes::Route;
 use crate::errors::{ApiError, Code};
 use crate::sigv4::decoded;
@@ -65,15 +66,24 @@ impl Call<'_> {
         self.parts.headers.get(name)?.to_str().ok()
     }
 
-    /// The JSON document in the body; an absent body is an empty document.
-    pub(super) fn document<'c, T: Deserialize<'c>>(&'c self) -> Result<T, ApiError> {
-        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
-        serde_json::from_slice(body).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => ApiError::new(Code::SerializationException, error.to_string()),
-            _ => ApiError::new(
-                Code::InvalidRequestContentException,
-                format!("Could not parse request body into json: {error}"),
-            ),
-        })
+    /// The JSON document in the body; an absent body is an empty document. A large one is read off the threads that
+    /// serve connections.
+    pub(super) async fn document<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, ApiError> {
+        if self.body.len() <= INLINE_MAX_BYTES {
+            return read_document(&self.body);
+        }
+        let body = self.body.clone();
+        tokio::task::spawn_blocking(move || read_document(&body)).await.map_err(ApiError::internal)?
     }
+}
+
+fn read_document<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => ApiError::new(Code::SerializationException, error.to_string()),
+        _ => ApiError::new(
+            Code::InvalidRequestContentException,
+            format!("Could not parse request body into json: {error}"),
+        ),
+    })
 }

@@ -1,6 +1,6 @@
 //! Code that comes in with a request, and the links by which it goes out again.
 
-use std::borrow::Cow;
+use std::fmt;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -13,7 +13,8 @@ use hearth_domain::limits::BUNDLE_ZIP_MAX_BYTES;
 use hearth_store::FunctionRecord;
 use hearth_store::unzip::inspect;
 use http::{Uri, header};
-use serde::Deserialize;
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
 use super::Api;
@@ -29,13 +30,16 @@ const LINK_LIFE_S: u32 = 600;
 /// Where code comes from, as CreateFunction nests it and UpdateFunctionCode has it flat.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct CodeSource<'a> {
-    #[serde(borrow)]
-    zip_file: Option<Cow<'a, str>>,
+pub(super) struct CodeSource {
+    zip_file: Option<ZipFile>,
     s3_bucket: Option<String>,
     s3_key: Option<String>,
     image_uri: Option<String>,
 }
+
+/// The bytes of `ZipFile`, decoded as they are read: no second copy of the text is made.
+#[derive(Debug)]
+struct ZipFile(Vec<u8>);
 
 /// A zip that was found good.
 pub(super) struct CheckedZip {
@@ -54,8 +58,8 @@ impl CheckedZip {
     }
 }
 
-impl CodeSource<'_> {
-    /// Decodes and inspects the zip, off the threads that serve connections.
+impl CodeSource {
+    /// Inspects the zip, off the threads that serve connections.
     pub(super) async fn checked(self) -> Result<CheckedZip, ApiError> {
         if self.s3_bucket.is_some() || self.s3_key.is_some() {
             return Err(ApiError::invalid_parameter("Code in S3 is not supported by Hearth. Send it as ZipFile."));
@@ -63,10 +67,9 @@ impl CodeSource<'_> {
         if self.image_uri.is_some() {
             return Err(ApiError::invalid_parameter("Container images are not supported by Hearth. Send a ZipFile."));
         }
-        let text =
-            self.zip_file.ok_or_else(|| ApiError::invalid_parameter("Please provide a source for function code."))?;
-        let text = text.into_owned();
-        tokio::task::spawn_blocking(move || check_zip(&text)).await.map_err(ApiError::internal)?
+        let missing = || ApiError::invalid_parameter("Please provide a source for function code.");
+        let ZipFile(zip) = self.zip_file.ok_or_else(missing)?;
+        tokio::task::spawn_blocking(move || check_zip(zip)).await.map_err(ApiError::internal)?
     }
 }
 
@@ -112,11 +115,25 @@ impl Api {
     }
 }
 
-fn check_zip(text: &str) -> Result<CheckedZip, ApiError> {
-    let zip = STANDARD.decode(text).map_err(|error| {
-        let text = format!("Could not parse request body into json: Failed to decode ZipFile as base64: {error}");
-        ApiError::new(Code::InvalidRequestContentException, text)
-    })?;
+impl<'de> Deserialize<'de> for ZipFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Base64;
+        impl Visitor<'_> for Base64 {
+            type Value = ZipFile;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a zip file in base64")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ZipFile, E> {
+                STANDARD.decode(text).map(ZipFile).map_err(|error| E::custom(format_args!("ZipFile: {error}")))
+            }
+        }
+        deserializer.deserialize_str(Base64)
+    }
+}
+
+fn check_zip(zip: Vec<u8>) -> Result<CheckedZip, ApiError> {
     if zip.is_empty() {
         return Err(ApiError::invalid_parameter("Uploaded file must be a non-empty zip"));
     }

@@ -6,8 +6,8 @@ use axum::response::Response;
 use hearth_daemon::Clock;
 use hearth_domain::runtime::RuntimeFamily;
 use hearth_domain::{BundleDigest, EphemeralStorage, FunctionRef, MemorySize, Runtime, Timeout, Version};
-use hearth_store::FunctionRecord;
 use hearth_store::catalog::{FunctionState, UpdateStatus};
+use hearth_store::{CatalogError, FunctionRecord};
 use serde::Deserialize;
 
 use super::call::Call;
@@ -16,7 +16,7 @@ use super::code::CodeSource;
 use super::configuration::{FunctionConfiguration, View};
 use super::runtimes::{Offer, not_offered, offer};
 use super::{Api, json};
-use crate::errors::{ApiError, Code};
+use crate::errors::ApiError;
 use crate::validation::{NameForm, Settings, Target, ValidationErrors};
 
 /// Memory of a function that names none (AWS: CreateFunction, `MemorySize`).
@@ -30,22 +30,23 @@ const TAGS_MAX: usize = 50;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct CreateFunction<'a> {
+struct CreateFunction {
     function_name: Option<String>,
-    #[serde(borrow)]
-    code: Option<CodeSource<'a>>,
+    code: Option<CodeSource>,
     publish: Option<bool>,
     package_type: Option<String>,
     architectures: Option<Vec<String>>,
     tags: Option<BTreeMap<String, String>>,
+    #[serde(flatten)]
+    settings: Settings,
 }
 
 impl Api {
     /// Creates `$LATEST`, and version 1 if asked to publish.
     pub(super) async fn create_function(&self, call: Call<'_>) -> Result<Response, ApiError> {
-        let request: CreateFunction<'_> = call.document()?;
-        let settings: Settings = call.document()?;
-        let target = self.check_create(&call, &request, &settings)?;
+        let request: CreateFunction = call.document().await?;
+        let target = self.check_create(&call, &request)?;
+        let settings = request.settings;
         let (account, name) = (&call.key.account, target.name);
         let runtime = settings.parsed_runtime()?.ok_or_else(mandatory)?;
         if settings.handler.is_none() && runtime.family() != RuntimeFamily::Provided {
@@ -63,27 +64,22 @@ impl Api {
         if let Offer::NotOffered(offered) = offer(&*self.deps.manager, record.runtime).await {
             return Err(ApiError::invalid_parameter(not_offered(record.runtime, &offered)));
         }
-        let _change = self.changes.lock(account, &name).await;
         if self.deps.catalog.get(account, &name, Version::Latest).await?.is_some() {
-            let text = format!("Function already exist: {name}");
-            return Err(ApiError::new(Code::ResourceConflictException, text));
+            return Err(CatalogError::Exists(name).into());
         }
         let zip = request.code.unwrap_or_default().checked().await?;
         record.code_size = zip.size();
         record.bundle = self.store_zip(zip).await?;
         record.last_modified_unix_ms = Clock::unix_ms();
+        let _change = self.changes.lock(account, &name).await;
         self.deps.catalog.create(record.clone()).await?;
         let shown = if request.publish == Some(true) { self.publish_copy(&record, None).await? } else { record.into() };
         self.activator.activate(account.clone(), name);
         json(201, &FunctionConfiguration::of(&shown, request.publish == Some(true), View::Whole))
     }
 
-    fn check_create(
-        &self,
-        call: &Call<'_>,
-        request: &CreateFunction<'_>,
-        settings: &Settings,
-    ) -> Result<Target, ApiError> {
+    fn check_create(&self, call: &Call<'_>, request: &CreateFunction) -> Result<Target, ApiError> {
+        let settings = &request.settings;
         let mut errors = ValidationErrors::default();
         if request.function_name.is_none() {
             errors.add_missing("functionName");

@@ -70,6 +70,8 @@ impl Api {
     /// `GET /hearth/v1/usage`
     pub(super) async fn hearth_usage(&self, call: Call<'_>) -> Result<Response, ApiError> {
         let account = &call.key.account;
+        // What was counted in the last second is in memory still.
+        self.metering.flush().await?;
         let usage = self.deps.usage.read(account).await?;
         let functions = usage.iter().map(|(name, usage)| FunctionUsage::of(name.to_string(), usage)).collect();
         json(200, &UsageReport { account: account.to_string(), functions })

@@ -30,7 +30,7 @@ struct PublishVersion {
 
 impl Api {
     pub(super) async fn publish_version(&self, call: Call<'_>) -> Result<Response, ApiError> {
-        let request: PublishVersion = call.document()?;
+        let request: PublishVersion = call.document().await?;
         if let Some(description) = &request.description {
             let mut errors = ValidationErrors::default();
             errors.check_length(description, "description", 0, 256);

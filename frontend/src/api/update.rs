@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use hearth_domain::{FunctionName, Version};
 use hearth_store::FunctionRecord;
-use hearth_store::catalog::UpdateStatus;
+use hearth_store::catalog::{FunctionState, UpdateStatus};
 use serde::Deserialize;
 
 use super::call::Call;
@@ -31,22 +31,26 @@ struct UpdateFunctionCode {
 #[serde(rename_all = "PascalCase")]
 struct UpdateFunctionConfiguration {
     revision_id: Option<String>,
+    #[serde(flatten)]
+    settings: Settings,
 }
 
 impl Api {
     /// Gives `$LATEST` new code, and publishes it if asked to. A dry run checks everything and changes nothing.
     pub(super) async fn update_function_code(&self, call: Call<'_>) -> Result<Response, ApiError> {
-        let request: UpdateFunctionCode = call.document()?;
-        let source: CodeSource<'_> = call.document()?;
+        let request: UpdateFunctionCode = call.document().await?;
+        let source: CodeSource = call.document().await?;
         let mut errors = ValidationErrors::default();
         check_architectures(request.architectures.as_deref(), &mut errors);
         errors.finish()?;
         refuse_arm(request.architectures.as_deref())?;
         let name = self.latest_only(&call)?;
         let account = &call.key.account;
+        // Asked first to spare the work, and again below: a large zip must not hold back other functions' changes.
+        self.changeable(account, &name, request.revision_id.as_deref()).await?;
+        let zip = source.checked().await?;
         let _change = self.changes.lock(account, &name).await;
         let current = self.changeable(account, &name, request.revision_id.as_deref()).await?;
-        let zip = source.checked().await?;
         let mut record = self.next_revision(&current);
         record.code_size = zip.size();
         if request.dry_run == Some(true) {
@@ -64,15 +68,14 @@ impl Api {
 
     /// Changes settings of `$LATEST`; what is not named stays.
     pub(super) async fn update_function_configuration(&self, call: Call<'_>) -> Result<Response, ApiError> {
-        let request: UpdateFunctionConfiguration = call.document()?;
-        let settings: Settings = call.document()?;
+        let UpdateFunctionConfiguration { revision_id, settings } = call.document().await?;
         let mut errors = ValidationErrors::default();
         settings.check(&mut errors);
         errors.finish()?;
         let name = self.latest_only(&call)?;
         let account = &call.key.account;
         let _change = self.changes.lock(account, &name).await;
-        let current = self.changeable(account, &name, request.revision_id.as_deref()).await?;
+        let current = self.changeable(account, &name, revision_id.as_deref()).await?;
         let mut record = self.next_revision(&current);
         settings.apply(&mut record)?;
         if record.runtime != current.runtime {
@@ -115,6 +118,10 @@ impl Api {
         record.function.revision = new_revision();
         record.last_modified_unix_ms = modified_after(current.last_modified_unix_ms);
         record.last_update = UpdateStatus::InProgress;
+        if matches!(record.state, FunctionState::Failed { .. }) {
+            // What made it fail may be what is being changed: it is judged anew.
+            record.state = FunctionState::Pending;
+        }
         record
     }
 }

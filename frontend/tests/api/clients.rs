@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::process::Stdio;
 
+use hearth_frontend::calendar::AmzDate;
+use hearth_frontend::sigv4::{Credentials, sign};
+use http::HeaderMap;
 use tokio::process::Command;
 
 use crate::platform::{KEY_ID, Platform, ROLE, SECRET, zip};
@@ -63,6 +66,47 @@ async fn awscli_deploys_and_invokes() {
     assert_eq!(std::fs::read_to_string(dir.path().join("answer.json")).unwrap(), "{}");
     let (success, text) = aws("get-function --function-name nobody").await;
     assert!(!success && text.contains("(ResourceNotFoundException)"), "{text}");
+}
+
+/// What our signer writes is what botocore writes for the same request at the same second.
+#[tokio::test]
+async fn our_signatures_are_botocores() {
+    const SCRIPT: &str = r#"
+import sys
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+key, secret, url, method, body = sys.argv[1:]
+headers = {"X-Amz-Invocation-Type": "Event", "My-Header": " a   b ", "X-Amz-Content-SHA256": __import__("hashlib").sha256(body.encode()).hexdigest()}
+request = AWSRequest(method=method, url=url, headers=headers, data=body)
+SigV4Auth(Credentials(key, secret), "lambda", "eu-central-1").add_auth(request)
+print(request.headers["X-Amz-Date"])
+print(request.headers["Authorization"])
+"#;
+    if !runs("python3", &["-c", "import botocore"]).await {
+        return skipped("botocore can't be imported by the python3 on PATH");
+    }
+    let credentials = Credentials { key_id: KEY_ID.into(), secret: SECRET.into(), region: "eu-central-1".into() };
+    for (method, url) in [
+        ("GET", "http://localhost:9000/"),
+        (
+            "POST",
+            "http://h/2015-03-31/functions/arn%3Aaws%3Alambda%3Aeu-central-1%3A000000000000%3Afunction%3Af/invocations",
+        ),
+        ("GET", "http://h/2015-03-31/functions?Marker=a%2Fb%20c%3D&MaxItems=50&FunctionVersion=ALL"),
+        ("PUT", "http://h/2015-03-31/functions/f%20%C3%A4/code?b=2&a=%24LATEST&a=1"),
+    ] {
+        let arguments = ["-c", SCRIPT, KEY_ID, SECRET, url, method, "body"];
+        let output = Command::new("python3").args(arguments).output().await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (date, authorization) = text.trim().split_once('\n').expect("date and header");
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-invocation-type", "Event".parse().unwrap());
+        headers.insert("my-header", " a   b ".parse().unwrap());
+        let at = AmzDate::parse(date).unwrap().unix_s();
+        sign(&credentials, at, &method.parse().unwrap(), &url.parse().unwrap(), &mut headers, b"body").unwrap();
+        assert_eq!(headers["authorization"].to_str().unwrap(), authorization, "{method} {url}");
+    }
 }
 
 async fn runs(program: &str, arguments: &[&str]) -> bool {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fleet::line;
-use crate::platform::{Platform, account};
+use crate::platform::Platform;
 
 #[tokio::test]
 async fn workers_are_shown() {
@@ -50,43 +50,53 @@ async fn a_log_is_read_in_pages_and_followed() {
 }
 
 #[tokio::test]
-async fn usage_and_dead_letters_are_read_from_the_store() {
-    use hearth_domain::{FunctionName, RequestId, Version};
-    use hearth_store::event::{DeadLetter, Event};
+async fn usage_is_there_as_soon_as_the_answer() {
     let platform = Platform::start().await;
-    let usage =
-        hearth_store::usage::Usage { invocations: 3, errors: 1, mb_ms: 1_024_000, billed_ms: 9, ..Default::default() };
-    let name = FunctionName::new("echo").unwrap();
-    platform.deps.usage.add(vec![((account(), name.clone()), usage)]).await.unwrap();
+    platform.create("echo", "app.handler").await;
+    platform.create("fails", "fail").await;
+    for _ in 0..3 {
+        platform.invoke("echo", &[], b"{}").await;
+    }
+    platform.invoke("fails", &[], b"{}").await;
     let report = platform.call("GET", "/hearth/v1/usage", &Value::Null).await.json();
     assert_eq!(report["account"], crate::platform::ACCOUNT);
-    let expected = json!({ "name": "echo", "invocations": 3, "errors": 1, "throttles": 0, "coldStarts": 0, "billedMs": 9, "gbSeconds": 1.0 });
-    assert_eq!(report["functions"], json!([expected]));
-
-    let event = Event {
-        request_id: RequestId::new("r-1").unwrap(),
-        account: account(),
-        name,
-        version: Version::Latest,
-        invoked_arn: String::new(),
-        payload: bytes::Bytes::from_static(b"{}"),
-        accepted_unix_ms: 1,
-        due_unix_ms: 1,
-        failed_attempts: 3,
-        deferrals: 0,
-        forwards: 0,
+    let usage = |name: &str, invocations: u32, errors: u32| {
+        let billed_ms = 2 * invocations;
+        json!({
+            "name": name, "invocations": invocations, "errors": errors, "throttles": 0, "coldStarts": 0,
+            "billedMs": billed_ms, "gbSeconds": f64::from(128 * billed_ms) / 1_024_000.0,
+        })
     };
-    let id = platform.deps.events.push(event.clone()).await.unwrap();
-    platform.deps.events.take_due(1, 1).await.unwrap();
-    let letter = DeadLetter { event, condition: "RetriesExhausted".into(), error: Some("{}".into()), unix_ms: 5 };
-    platform.deps.events.settle(id, Some(letter)).await.unwrap();
-    let page = platform.call("GET", "/hearth/v1/dead-letters", &Value::Null).await.json();
-    let shown = &page["deadLetters"][0];
+    assert_eq!(report["functions"], json!([usage("echo", 3, 0), usage("fails", 1, 1)]));
+}
+
+#[tokio::test]
+async fn an_event_given_up_is_listed() {
+    let mut config = hearth_frontend::Config::default();
+    config.events.retry.waits = vec![std::time::Duration::ZERO];
+    let platform = Platform::with(config, crate::fleet::Fleet::new()).await;
+    platform.create("fails", "fail").await;
+    let accepted = platform.invoke("fails", &[("x-amz-invocation-type", "Event")], b"{\"n\":1}").await;
+    assert_eq!(accepted.status, 202);
+    let listed = async {
+        loop {
+            let page = platform.call("GET", "/hearth/v1/dead-letters", &Value::Null).await.json();
+            if page["deadLetters"] != json!([]) {
+                return page;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let page = tokio::time::timeout(std::time::Duration::from_secs(10), listed).await.expect("it is given up");
+    let letter = &page["deadLetters"][0];
+    assert_eq!(letter["requestId"], accepted.header("x-amzn-requestid"));
     assert_eq!(
-        (&shown["requestId"], &shown["attempts"], &shown["payloadBase64"]),
-        (&json!("r-1"), &json!(3), &json!("e30="))
+        (&letter["function"], &letter["condition"], &letter["attempts"]),
+        (&json!("fails"), &json!("RetriesExhausted"), &json!(2))
     );
-    let next = page["deadLetters"][0]["id"].as_u64().unwrap();
+    assert_eq!(letter["payloadBase64"], "eyJuIjoxfQ==");
+    assert_eq!(platform.fleet.invoked.lock().unwrap().len(), 2);
+    let next = letter["id"].as_u64().unwrap();
     let rest = platform.call("GET", &format!("/hearth/v1/dead-letters?after={next}"), &Value::Null).await.json();
     assert_eq!(rest["deadLetters"], json!([]));
 }

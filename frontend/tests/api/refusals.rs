@@ -97,7 +97,7 @@ async fn bad_zips_leave_nothing_behind() {
     }
     let code = json!({ "ZipFile": "not base64!" });
     let error = platform.call("POST", FUNCTIONS, &with(&json!({ "Code": code }))).await.error();
-    assert_eq!(error.1, "InvalidRequestContentException");
+    assert_eq!(error.1, "SerializationException");
     assert_eq!(platform.bundle_files(), 0);
     let missing = platform.call("GET", &format!("{FUNCTIONS}/echo"), &Value::Null).await;
     assert_eq!(missing.status, 404);
