@@ -12,14 +12,18 @@ mod connection;
 mod data_dir;
 mod exit;
 mod output;
+mod serve;
 
 use std::process::ExitCode;
 
 use arguments::Arguments;
-use clap::{CommandFactory, FromArgMatches};
+use clap::{Command, CommandFactory, FromArgMatches};
 
 fn main() -> ExitCode {
-    let matches = Arguments::command().get_matches();
+    let matches = serve::commands().into_iter().fold(Arguments::command(), Command::subcommand).get_matches();
+    if let Some(exit) = matches.subcommand().and_then(|(name, matches)| serve::run(name, matches, environment)) {
+        return exit;
+    }
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match arguments.command.run(environment) {
         Ok(exit) => exit.into(),

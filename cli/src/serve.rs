@@ -7,12 +7,14 @@ mod process;
 mod roles;
 mod settings;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 use hearth_daemon::config::Layers;
 
-pub(crate) use settings::{Role, default_data_dir};
+use self::settings::Role;
+use crate::data_dir::default_data_dir;
 
 /// Bad configuration: `EX_USAGE` of sysexits(3).
 const EXIT_CONFIGURATION: u8 = 64;
@@ -23,9 +25,11 @@ pub(crate) fn commands() -> Vec<Command> {
 }
 
 /// Runs the role that `name` stands for until it is asked to stop; `None` if it stands for none.
-pub(crate) fn run(name: &str, matches: &ArgMatches) -> Option<ExitCode> {
+pub(crate) fn run(name: &str, matches: &ArgMatches, variable: impl Fn(&str) -> Option<String>) -> Option<ExitCode> {
     let role = Role::ALL.into_iter().find(|role| role.name() == name)?;
-    let config = match settings::read(role, matches, Layers::new().with_environment(std::env::vars_os())) {
+    let file = matches.get_one::<String>("config").cloned().or_else(|| variable("HEARTH_CONFIG")).map(PathBuf::from);
+    let layers = Layers::new().with_environment(std::env::vars_os());
+    let config = match settings::read(role, matches, layers, file, &default_data_dir(variable)) {
         Ok(config) => config,
         Err(mistakes) => {
             eprintln!("hearth {name}: the configuration has mistakes:\n{mistakes}");

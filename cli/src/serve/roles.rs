@@ -155,7 +155,18 @@ async fn frontend(
     let frontend = Frontend::start(config, deps, registry).await?;
     let serving = frontend.clone();
     tokio::spawn(async move { serving.serve(listener).await });
-    Ok(part!("frontend", frontend))
+    let tasks = frontend.tasks().clone();
+    Ok(Part {
+        name: "frontend",
+        failed: Box::pin(async move { tasks.failed().await }),
+        shutdown: Box::new(move |grace| {
+            Box::pin(async move {
+                if !frontend.shutdown(grace).await {
+                    tracing::warn!("calls still ran at the end of the grace period");
+                }
+            })
+        }),
+    })
 }
 
 async fn worker(

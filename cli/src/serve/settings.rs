@@ -1,6 +1,7 @@
 //! Every setting of every role: one table, from which flags, variables, file keys and help texts come.
 
 mod config;
+mod isolation;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use clap::{Arg, ArgMatches, Command};
 use hearth_daemon::config::{Layers, Mistakes};
 
 pub(crate) use config::{ProcessConfig, RoleConfig, WorkerSettings};
+pub(crate) use isolation::IsolationChoice;
 
 use self::table::SETTINGS;
 
@@ -81,31 +83,24 @@ pub(crate) fn command(role: Role) -> Command {
 }
 
 /// Reads the configuration of a role. All mistakes come together.
-pub(crate) fn read(role: Role, matches: &ArgMatches, mut layers: Layers) -> Result<ProcessConfig, Mistakes> {
+pub(crate) fn read(
+    role: Role,
+    matches: &ArgMatches,
+    mut layers: Layers,
+    config_file: Option<PathBuf>,
+    default_data_dir: &Path,
+) -> Result<ProcessConfig, Mistakes> {
     let own = || SETTINGS.iter().filter(|setting| setting.roles.contains(&role));
     for setting in own() {
         layers = layers.with_flag(setting.name, matches.get_one::<String>(setting.name));
     }
-    let file = matches.get_one::<String>("config").map(PathBuf::from);
-    let file = file.or_else(|| std::env::var_os("HEARTH_CONFIG").map(PathBuf::from));
-    if let Some(path) = file {
+    if let Some(path) = config_file {
         layers = layers.with_file(&path);
     }
     let mut reader = layers.reader();
     // One file, and one environment, may serve several roles: settings of the others are no mistakes.
     reader.also_known(&SETTINGS.iter().map(|setting| setting.name).collect::<Vec<_>>());
     reader.also_known(&CLIENT_VARIABLES);
-    let config = config::read(role, &mut reader);
+    let config = config::read(role, &mut reader, default_data_dir);
     reader.finish(config)
-}
-
-/// Where state is kept unless configured otherwise: `/var/lib/hearth` for root, else `$XDG_DATA_HOME/hearth` or
-/// `~/.local/share/hearth` (XDG Base Directory specification).
-pub(crate) fn default_data_dir() -> PathBuf {
-    if hearth_microvm::probe::is_root() {
-        return PathBuf::from("/var/lib/hearth");
-    }
-    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
-    let base = std::env::var_os("XDG_DATA_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from).or_else(home);
-    base.unwrap_or_else(std::env::temp_dir).join("hearth")
 }

@@ -5,19 +5,22 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use hearth_microvm::jail::{JailConfig, JailLauncher};
-use hearth_microvm::process::ProcessLauncher;
-use hearth_microvm::{Isolation, Launcher, probe};
+use hearth_microvm::process::{ProcessConfig, ProcessLauncher};
+use hearth_microvm::{Isolation, Launcher};
 use tracing::warn;
 
-use crate::serve::settings::WorkerSettings;
+use crate::serve::settings::{IsolationChoice, WorkerSettings};
 
 /// The launcher for the isolation that was asked for. Never a weaker one.
 pub(super) fn launcher(settings: &WorkerSettings) -> Result<Arc<dyn Launcher>> {
     let state = settings.data_dir.join("sandboxes");
-    let isolation = probe::choose(settings.isolation).context("hearth doctor tells what this host allows")?;
+    let isolation = match settings.isolation {
+        IsolationChoice::Auto => Isolation::Jail,
+        IsolationChoice::Only(isolation) => isolation,
+    };
     let launcher: Arc<dyn Launcher> = match isolation {
         Isolation::Jail => Arc::new(JailLauncher::new(JailConfig::new(state))?),
-        Isolation::Process => Arc::new(ProcessLauncher::new(state)?),
+        Isolation::Process => Arc::new(ProcessLauncher::new(ProcessConfig { state_dir: state })?),
         Isolation::Kvm => bail!("--isolation kvm is not there yet: use jail"),
     };
     for missing in launcher.unenforced() {

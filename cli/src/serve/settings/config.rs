@@ -1,18 +1,17 @@
 //! From text to the roles' own typed configurations.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hearth_daemon::config::{DurationText, Reader};
 use hearth_daemon::telemetry::{LogFilter, LogFormat};
 use hearth_domain::timing::SHUTDOWN_GRACE_DEFAULT;
 use hearth_domain::{HolderId, WorkerId};
-use hearth_microvm::probe::IsolationChoice;
 use hearth_placement as placement;
 use hearth_worker_manager as worker_manager;
 
-use super::{Role, default_data_dir};
+use super::{IsolationChoice, Role};
 
 /// Everything a process needs to know before it binds or makes anything.
 #[derive(Debug)]
@@ -101,7 +100,7 @@ pub(crate) struct WorkerSettings {
 }
 
 /// Reads a role's settings. `None` only where a mistake was noted.
-pub(super) fn read(role: Role, reader: &mut Reader) -> Option<ProcessConfig> {
+pub(super) fn read(role: Role, reader: &mut Reader, default_data_dir: &Path) -> Option<ProcessConfig> {
     let (port, admin_port) = match role {
         Role::Up | Role::Frontend => (9000, 9001),
         Role::Placement => (9101, 0),
@@ -112,16 +111,16 @@ pub(super) fn read(role: Role, reader: &mut Reader) -> Option<ProcessConfig> {
     let admin_listen = reader.or("admin-listen", SocketAddr::from(([127, 0, 0, 1], admin_port)));
     let grace = reader.duration_or("shutdown-grace", SHUTDOWN_GRACE_DEFAULT);
     let log = (reader.or("log-format", LogFormat::default()), reader.or("log", LogFilter::default()));
-    let role = read_role(role, reader)?;
+    let role = read_role(role, reader, default_data_dir)?;
     Some(ProcessConfig { role, listen, admin_listen, grace, log })
 }
 
-fn read_role(role: Role, reader: &mut Reader) -> Option<RoleConfig> {
+fn read_role(role: Role, reader: &mut Reader, default_data_dir: &Path) -> Option<RoleConfig> {
     let url = |reader: &mut Reader, setting: &str, port: u16| reader.or(setting, format!("http://127.0.0.1:{port}"));
     Some(match role {
         Role::Up => {
-            let data_dir = reader.or("data-dir", default_data_dir());
-            let worker = worker(reader, data_dir.join("worker"), Some(data_dir.join("bundles")), "local")?;
+            let data_dir = directory(reader, "data-dir", default_data_dir.to_owned());
+            let worker = worker(reader, data_dir.join("worker"), data_dir.join("bundles"), "local")?;
             RoleConfig::Up {
                 data_dir,
                 frontend: frontend(reader),
@@ -131,7 +130,7 @@ fn read_role(role: Role, reader: &mut Reader) -> Option<RoleConfig> {
             }
         }
         Role::Frontend => RoleConfig::Frontend {
-            data_dir: reader.or("data-dir", default_data_dir()),
+            data_dir: directory(reader, "data-dir", default_data_dir.to_owned()),
             config: frontend(reader),
             worker_manager: url(reader, "worker-manager", 9102),
         },
@@ -141,9 +140,9 @@ fn read_role(role: Role, reader: &mut Reader) -> Option<RoleConfig> {
         },
         Role::Placement => RoleConfig::Placement { config: placement::Config::default() },
         Role::Worker => {
-            let data_dir = reader.or("data-dir", default_data_dir().join("worker"));
+            let data_dir = directory(reader, "data-dir", default_data_dir.join("worker"));
             RoleConfig::Worker {
-                config: worker(reader, data_dir, None, &host_name())?,
+                config: worker(reader, data_dir, default_data_dir.join("bundles"), &host_name())?,
                 placement: url(reader, "placement", 9101),
                 advertise: reader.optional("advertise"),
             }
@@ -185,13 +184,12 @@ fn local_placement() -> placement::Config {
     config
 }
 
-fn worker(reader: &mut Reader, data_dir: PathBuf, bundle_dir: Option<PathBuf>, name: &str) -> Option<WorkerSettings> {
+fn worker(reader: &mut Reader, data_dir: PathBuf, bundle_dir: PathBuf, name: &str) -> Option<WorkerSettings> {
     let id = reader.optional::<WorkerId>("id").or_else(|| WorkerId::new(name).ok());
-    let bundle_dir = bundle_dir.unwrap_or_else(|| default_data_dir().join("bundles"));
     Some(WorkerSettings {
         id: id?,
         data_dir,
-        bundle_dir: reader.or("bundle-dir", bundle_dir),
+        bundle_dir: directory(reader, "bundle-dir", bundle_dir),
         isolation: reader.or("isolation", IsolationChoice::Auto),
         pool_size: reader.optional("pool-size"),
         pool_max: reader.optional("pool-max"),
@@ -199,6 +197,12 @@ fn worker(reader: &mut Reader, data_dir: PathBuf, bundle_dir: Option<PathBuf>, n
         memory_mb: reader.optional("memory-mb"),
         memory_overcommit_percent: reader.optional("memory-overcommit-percent"),
     })
+}
+
+/// A directory, made absolute: sandboxes and child processes have other working directories.
+fn directory(reader: &mut Reader, setting: &str, default: PathBuf) -> PathBuf {
+    let path = reader.or(setting, default);
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// The kernel's host name, as far as it can be an identifier.
