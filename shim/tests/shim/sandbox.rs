@@ -180,13 +180,23 @@ impl Sandbox {
         }
     }
 
+    /// Expects an answer to `request_id`, as text.
+    pub(crate) fn raw_answer(&mut self, request_id: &str) -> String {
+        match self.response(request_id) {
+            Outcome::Payload(payload) => String::from_utf8(payload.to_vec()).unwrap(),
+            other => panic!("expected an answer, got {other:?}; logs: {}", self.log_text()),
+        }
+    }
+
+    /// Expects a JSON answer to `request_id`.
+    pub(crate) fn answer(&mut self, request_id: &str) -> serde_json::Value {
+        serde_json::from_str(&self.raw_answer(request_id)).unwrap()
+    }
+
     /// Invokes and expects a JSON answer.
     pub(crate) fn call(&mut self, request_id: &str, payload: &str) -> serde_json::Value {
         self.invoke(request_id, payload);
-        match self.response(request_id) {
-            Outcome::Payload(payload) => serde_json::from_slice(&payload).unwrap(),
-            other => panic!("expected an answer, got {other:?}; logs: {}", self.log_text()),
-        }
+        self.answer(request_id)
     }
 
     /// Invokes and expects an error: its type and document.
