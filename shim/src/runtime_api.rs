@@ -23,7 +23,7 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::lifecycle::{AnswerKind, Poll, Refusal};
 use body::Body;
@@ -149,25 +149,39 @@ impl RuntimeApi {
 }
 
 async fn accept(listener: TcpListener, free: Arc<Semaphore>, requests: mpsc::Sender<Request>) {
-    while let Ok(permit) = Arc::clone(&free).acquire_owned().await {
+    loop {
         // Running out of descriptors passes; every other error is one connection's.
         let Ok((stream, _)) = listener.accept().await else {
             tokio::task::yield_now().await;
             continue;
         };
-        let requests = requests.clone();
-        tokio::spawn(async move {
-            serve(stream, requests).await;
-            drop(permit);
-        });
+        // Not before accepting: the permits out are the connections open.
+        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+        let supervisor = Supervisor { requests: requests.clone(), _permit: Arc::new(permit) };
+        tokio::spawn(serve(stream, supervisor));
     }
 }
 
-async fn serve(stream: TcpStream, requests: mpsc::Sender<Request>) {
+/// The way to the supervisor. The connection counts as open as long as anybody has one.
+#[derive(Debug, Clone)]
+struct Supervisor {
+    requests: mpsc::Sender<Request>,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Supervisor {
+    /// Asks and waits for the reply. `None` when there is nobody to reply any more.
+    async fn ask<T>(&self, request: Request, reply: oneshot::Receiver<T>) -> Option<T> {
+        self.requests.send(request).await.ok()?;
+        reply.await.ok()
+    }
+}
+
+async fn serve(stream: TcpStream, supervisor: Supervisor) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
-        let requests = requests.clone();
-        async move { Ok::<_, Infallible>(handle(request, requests).await) }
+        let supervisor = supervisor.clone();
+        async move { Ok::<_, Infallible>(handle(request, supervisor).await) }
     });
     let mut http = http1::Builder::new();
     // Some clients look for headers as AWS spells them.
@@ -176,26 +190,29 @@ async fn serve(stream: TcpStream, requests: mpsc::Sender<Request>) {
     let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn handle(request: hyper::Request<Incoming>, requests: mpsc::Sender<Request>) -> Response<Full<Bytes>> {
+async fn handle(request: hyper::Request<Incoming>, supervisor: Supervisor) -> Response<Full<Bytes>> {
     match Route::of(request.method(), request.uri().path()) {
         Route::Ping => answers::pong(),
-        Route::Next => next(&requests).await,
-        Route::Answer { request_id, kind } => answer(request_id, kind, request, &requests).await,
-        Route::InitError => init_error(request, &requests).await,
+        Route::Next => next(&supervisor).await,
+        Route::Answer { request_id, kind } => to_the_end(answer(request_id, kind, request, supervisor)).await,
+        Route::InitError => to_the_end(init_error(request, supervisor)).await,
         Route::WrongMethod => answers::method_not_allowed(),
         Route::Unknown => answers::not_found(),
     }
 }
 
-async fn next(requests: &mpsc::Sender<Request>) -> Response<Full<Bytes>> {
+/// Lets what a runtime has sent count even if it hung up, or died, right after: as a task of its own it does not end with
+/// its connection.
+async fn to_the_end(work: impl Future<Output = Response<Full<Bytes>>> + Send + 'static) -> Response<Full<Bytes>> {
+    tokio::spawn(work).await.unwrap_or_else(|_| answers::gone())
+}
+
+async fn next(supervisor: &Supervisor) -> Response<Full<Bytes>> {
     let (waiting, invocation) = oneshot::channel();
-    if requests.send(Request::Next(Waiting(waiting))).await.is_err() {
-        return answers::gone();
-    }
-    match invocation.await {
-        Ok(Ok(invocation)) => answers::invocation(&invocation),
-        Ok(Err(refusal)) => answers::refused(&refusal),
-        Err(_) => answers::gone(),
+    match supervisor.ask(Request::Next(Waiting(waiting)), invocation).await {
+        Some(Ok(invocation)) => answers::invocation(&invocation),
+        Some(Err(refusal)) => answers::refused(&refusal),
+        None => answers::gone(),
     }
 }
 
@@ -203,17 +220,14 @@ async fn answer(
     request_id: String,
     kind: AnswerKind,
     request: hyper::Request<Incoming>,
-    requests: &mpsc::Sender<Request>,
+    supervisor: Supervisor,
 ) -> Response<Full<Bytes>> {
     let (permit, permitted) = oneshot::channel();
     let (sender, answer) = oneshot::channel();
-    if requests.send(Request::Answer { request_id, kind, permit, answer }).await.is_err() {
-        return answers::gone();
-    }
-    match permitted.await {
-        Ok(Ok(())) => {}
-        Ok(Err(refusal)) => return answers::refused(&refusal),
-        Err(_) => return answers::gone(),
+    match supervisor.ask(Request::Answer { request_id, kind, permit, answer }, permitted).await {
+        Some(Ok(())) => {}
+        Some(Err(refusal)) => return answers::refused(&refusal),
+        None => return answers::gone(),
     }
     let error_type = error_type(request.headers());
     // From here on a return without an answer tells the supervisor that the connection broke.
@@ -232,7 +246,7 @@ async fn answer(
     }
 }
 
-async fn init_error(request: hyper::Request<Incoming>, requests: &mpsc::Sender<Request>) -> Response<Full<Bytes>> {
+async fn init_error(request: hyper::Request<Incoming>, supervisor: Supervisor) -> Response<Full<Bytes>> {
     let error_type = error_type(request.headers());
     let document = match body::read(request.into_body()).await {
         Ok(Body::Whole(document)) => document,
@@ -241,13 +255,10 @@ async fn init_error(request: hyper::Request<Incoming>, requests: &mpsc::Sender<R
     };
     let (reply, replied) = oneshot::channel();
     let error = GuestError { error_type, document };
-    if requests.send(Request::InitError { error, reply }).await.is_err() {
-        return answers::gone();
-    }
-    match replied.await {
-        Ok(Ok(())) => answers::accepted(),
-        Ok(Err(refusal)) => answers::refused(&refusal),
-        Err(_) => answers::gone(),
+    match supervisor.ask(Request::InitError { error, reply }, replied).await {
+        Some(Ok(())) => answers::accepted(),
+        Some(Err(refusal)) => answers::refused(&refusal),
+        None => answers::gone(),
     }
 }
 

@@ -2,10 +2,13 @@
 //! between fork and exec, signals to everybody.
 #![expect(unsafe_code, reason = "fork and exec, inherited descriptors and kill(-1) have no safe interface")]
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
+use std::ptr;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::FdFlags;
@@ -34,15 +37,57 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
 
 /// Starts `command` as user code: own session, the given user without supplementary groups, no capabilities, no way to
 /// regain any, and of all descriptors only standard input, output, error and `kept`.
+///
+/// A program given with a path is executed as it is: what is no program is an error (`ENOEXEC`), where execvp(3) would
+/// feed it to a shell.
 pub fn spawn_confined(mut command: Command, user: Option<User>, kept: Option<&OwnedFd>) -> io::Result<Child> {
     let kept = kept.map(AsRawFd::as_raw_fd);
     let groups_may_change = groups_may_change();
-    let confine = move || confine(user, groups_may_change, kept);
-    // SAFETY: this process has one thread, so the child may do whatever the parent might; the closure still makes only
-    // system calls and allocates nothing. It is needed because the order matters: descriptors, then user, then
-    // privileges, and std offers neither groups, capabilities nor no_new_privs.
+    let image = Image::of(&command)?;
+    let confine = move || {
+        confine(user, groups_may_change, kept)?;
+        if image.has_path { Err(image.execute()) } else { Ok(()) }
+    };
+    // SAFETY: this process has one thread, so no lock can be held by another at the fork and the child may do whatever
+    // the parent might. It is needed because the order matters: descriptors, then user, then privileges, and std offers
+    // neither groups, capabilities nor no_new_privs.
     unsafe { command.pre_exec(confine) };
     command.spawn()
+}
+
+/// What execve(2) takes, ready before the fork.
+struct Image {
+    program: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    has_path: bool,
+}
+
+impl Image {
+    fn of(command: &Command) -> io::Result<Self> {
+        let program = CString::new(command.get_program().as_bytes())?;
+        let has_path = program.as_bytes().contains(&b'/');
+        let mut arguments = vec![program.clone()];
+        for argument in command.get_args() {
+            arguments.push(CString::new(argument.as_bytes())?);
+        }
+        let mut environment = Vec::new();
+        for (name, value) in command.get_envs() {
+            let variable = [name.as_bytes(), b"=", value.unwrap_or_default().as_bytes()].concat();
+            environment.push(CString::new(variable)?);
+        }
+        Ok(Self { program, arguments, environment, has_path })
+    }
+
+    /// Returns only if it can't be executed.
+    fn execute(&self) -> io::Error {
+        let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
+        let (arguments, environment) = (pointers(&self.arguments), pointers(&self.environment));
+        // SAFETY: both lists end with a null pointer, and they and their texts live until the call returns, if it does.
+        // std offers execvp(3) only.
+        unsafe { libc::execve(self.program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+        io::Error::last_os_error()
+    }
 }
 
 /// Runs in the child between fork and exec.

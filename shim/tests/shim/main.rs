@@ -1,4 +1,8 @@
 //! The shim as a process, driven over its channel as a worker drives it, with real runtimes inside.
 
-mod languages;
+mod custom;
+mod http;
+mod node;
+mod processes;
+mod python;
 mod sandbox;

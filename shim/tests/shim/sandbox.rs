@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use hearth_guest_protocol::guest_message::Kind;
 use hearth_guest_protocol::response::Outcome;
 use hearth_guest_protocol::{
-    EnvironmentVariable, GuestMessage, HostMessage, Init, InitDone, Invoke, Response, RuntimeExit, Shutdown, decode,
+    EnvironmentVariable, GuestMessage, HostMessage, Init, InitDone, Invoke, Log, Response, RuntimeExit, Shutdown, decode,
     encode,
 };
 use tempfile::TempDir;
@@ -36,22 +36,27 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// Starts a shim for custom runtimes.
     pub(crate) fn custom() -> Self {
-        Self::start(&[], &[])
+        Self::start(&[], &[], &[])
+    }
+
+    /// Starts a shim for custom runtimes that run as `user`.
+    pub(crate) fn custom_as(user: &str) -> Self {
+        Self::start(&["--user", user], &[], &[])
     }
 
     /// Starts a shim with a pre-started language runtime.
     pub(crate) fn pre_started(command: &[&str]) -> Self {
-        Self::start(command, &[])
+        Self::start(&[], command, &[])
     }
 
-    /// Starts a shim with this environment besides `PATH`.
-    pub(crate) fn start(command: &[&str], environment: &[(&str, &str)]) -> Self {
+    /// Starts a shim with these options, and this environment besides `PATH`.
+    pub(crate) fn start(options: &[&str], command: &[&str], environment: &[(&str, &str)]) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut shim = Command::new("sh");
         // The channel comes in as standard input and becomes descriptor 3, so that no other test's child inherits it.
         shim.args(["-c", "exec \"$@\" 3<&0 </dev/null", "sh", env!("CARGO_BIN_EXE_hearth-shim")]);
-        shim.args(["--runtime-api", "127.0.0.1:0"]);
+        shim.args(["--runtime-api", "127.0.0.1:0"]).args(options);
         if !command.is_empty() {
             shim.arg("--").args(command);
         }
@@ -97,25 +102,49 @@ impl Sandbox {
         self.channel.write_all(bytes).unwrap();
     }
 
+    /// Waits for a log message; the first line of what was logged so far.
+    pub(crate) fn first_log_line(&mut self) -> String {
+        while !self.log_text().contains('\n') {
+            assert!(self.read(), "a line before the end of the channel");
+            while let Some(message) = decode::<GuestMessage>(&mut self.buffer).unwrap() {
+                match message.kind.unwrap() {
+                    Kind::Log(log) => self.keep(log),
+                    other => panic!("expected a log, got {other:?}"),
+                }
+            }
+        }
+        self.log_text().lines().next().unwrap().to_owned()
+    }
+
     /// The next message that is no log. `None` when the shim has closed the channel.
     pub(crate) fn receive(&mut self) -> Option<Kind> {
         loop {
             while let Some(message) = decode::<GuestMessage>(&mut self.buffer).unwrap() {
                 match message.kind.unwrap() {
-                    Kind::Log(log) => {
-                        self.dropped += log.dropped_bytes;
-                        self.logs.push((log.request_id, log.data.to_vec()));
-                    }
+                    Kind::Log(log) => self.keep(log),
                     other => return Some(other),
                 }
             }
-            let mut chunk = vec![0; 1 << 16];
-            let length = self.channel.read(&mut chunk).expect("the shim says something in time");
-            if length == 0 {
+            if !self.read() {
                 return None;
             }
-            self.buffer.extend_from_slice(&chunk[..length]);
         }
+    }
+
+    fn keep(&mut self, log: Log) {
+        self.dropped += log.dropped_bytes;
+        self.logs.push((log.request_id, log.data.to_vec()));
+    }
+
+    /// Reads some bytes; false when the shim has closed the channel.
+    fn read(&mut self) -> bool {
+        let mut chunk = vec![0; 1 << 16];
+        let length = match self.channel.read(&mut chunk) {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            read => read.expect("the shim says something in time"),
+        };
+        self.buffer.extend_from_slice(&chunk[..length]);
+        length > 0
     }
 
     /// Expects `Ready`; whether a runtime was pre-started.
@@ -276,4 +305,9 @@ pub(crate) fn python() -> Vec<&'static str> {
 /// A command line for Node.js with our bootstrap.
 pub(crate) fn node() -> Vec<&'static str> {
     vec!["node", concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/nodejs/bootstrap.mjs")]
+}
+
+/// A field of a JSON document that is text.
+pub(crate) fn text<'a>(document: &'a serde_json::Value, field: &str) -> &'a str {
+    document[field].as_str().unwrap_or_else(|| panic!("{field} of {document} is text"))
 }
