@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn every_option_is_read_and_what_follows_the_dashes_is_the_command() {
-        let config = parse(&["--user", "993:990", "--channel-fd", "7", "--runtime-api", "127.0.0.1:0", "--", "a", "--user"]);
+        let config =
+            parse(&["--user", "993:990", "--channel-fd", "7", "--runtime-api", "127.0.0.1:0", "--", "a", "--user"]);
         let config = config.unwrap();
         assert_eq!(config.user, Some(User { uid: 993, gid: 990 }));
         assert_eq!((config.channel_fd, config.runtime_api.port()), (7, 0));

@@ -216,18 +216,13 @@ impl<P: Poll> Lifecycle<P> {
     }
 
     /// The runtime reports that its init failed, or it could not be started.
-    pub fn on_init_error(
-        &mut self,
-        now: Moment,
-        error: GuestError,
-        out: &mut Vec<Action<P>>,
-    ) -> Result<(), Refusal> {
+    pub fn on_init_error(&mut self, now: Moment, error: GuestError, out: &mut Vec<Action<P>>) -> Result<(), Refusal> {
         self.step(Event::InitError).ok_or_else(|| self.refusal(Event::InitError))?;
         self.init_done(now, Some(error), out);
         Ok(())
     }
 
-    /// The runtime process has ended and all that it said has been heard.
+    /// The runtime process has ended.
     pub fn on_exit(&mut self, now: Moment, exit: Exit, out: &mut Vec<Action<P>>) {
         let before = self.phase;
         if self.step(Event::Exit).is_none() {
@@ -253,11 +248,16 @@ impl<P: Poll> Lifecycle<P> {
 
     /// Panics unless the invariants hold.
     pub fn check_invariants(&self) {
-        assert_eq!(self.invocation.is_some(), self.phase.has_invocation(), "an invocation exactly while one is under way");
+        assert_eq!(
+            self.invocation.is_some(),
+            self.phase.has_invocation(),
+            "an invocation exactly while one is under way"
+        );
         if let Some(invocation) = &self.invocation {
             assert_eq!(invocation.request_id, self.last_request_id);
         }
-        let may_wait = matches!(self.phase, Phase::Idle | Phase::Running | Phase::Responding | Phase::Failing | Phase::Answered);
+        let may_wait =
+            matches!(self.phase, Phase::Idle | Phase::Running | Phase::Responding | Phase::Failing | Phase::Answered);
         assert!(self.polls.is_empty() || may_wait, "nobody waits while {:?}", self.phase);
     }
 

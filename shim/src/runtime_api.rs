@@ -23,14 +23,14 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::lifecycle::{AnswerKind, Poll, Refusal};
 use body::Body;
 use routes::Route;
 
 /// Connections at a time. More wait in the kernel's queue; a runtime needs one.
-const MAX_CONNECTIONS: u32 = 64;
+const MAX_CONNECTIONS: usize = 64;
 /// Largest head of a request. AWS's Python client sends up to 1 MB of tracing data in one header.
 const HEAD_MAX_BYTES: usize = 1024 * 1024 + 64 * 1024;
 /// Longest error type that is passed on.
@@ -95,21 +95,7 @@ impl Poll for Waiting {
 #[derive(Debug)]
 pub(crate) struct RuntimeApi {
     address: SocketAddr,
-    connections: Connections,
     requests: mpsc::Receiver<Request>,
-}
-
-/// How many connections are open.
-#[derive(Debug, Clone)]
-pub(crate) struct Connections {
-    free: Arc<Semaphore>,
-}
-
-impl Connections {
-    /// Waits until every connection is closed.
-    pub(crate) async fn all_closed(&self) {
-        let _ = self.free.acquire_many(MAX_CONNECTIONS).await;
-    }
 }
 
 impl RuntimeApi {
@@ -117,10 +103,9 @@ impl RuntimeApi {
     pub(crate) async fn listen(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let connections = Connections { free: Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)) };
-        let (sender, requests) = mpsc::channel(MAX_CONNECTIONS as usize);
-        tokio::spawn(accept(listener, Arc::clone(&connections.free), sender));
-        Ok(Self { address, connections, requests })
+        let (sender, requests) = mpsc::channel(MAX_CONNECTIONS);
+        tokio::spawn(accept(listener, sender));
+        Ok(Self { address, requests })
     }
 
     /// Where it listens.
@@ -136,37 +121,28 @@ impl RuntimeApi {
             None => std::future::pending().await,
         }
     }
-
-    /// A request that is here already.
-    pub(crate) fn request_now(&mut self) -> Option<Request> {
-        self.requests.try_recv().ok()
-    }
-
-    /// Its connections, to watch them while requests are awaited.
-    pub(crate) fn connections(&self) -> Connections {
-        self.connections.clone()
-    }
 }
 
-async fn accept(listener: TcpListener, free: Arc<Semaphore>, requests: mpsc::Sender<Request>) {
-    loop {
+async fn accept(listener: TcpListener, requests: mpsc::Sender<Request>) {
+    let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    while let Ok(permit) = Arc::clone(&free).acquire_owned().await {
         // Running out of descriptors passes; every other error is one connection's.
         let Ok((stream, _)) = listener.accept().await else {
             tokio::task::yield_now().await;
             continue;
         };
-        // Not before accepting: the permits out are the connections open.
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
-        let supervisor = Supervisor { requests: requests.clone(), _permit: Arc::new(permit) };
-        tokio::spawn(serve(stream, supervisor));
+        let supervisor = Supervisor { requests: requests.clone() };
+        tokio::spawn(async move {
+            serve(stream, supervisor).await;
+            drop(permit);
+        });
     }
 }
 
-/// The way to the supervisor. The connection counts as open as long as anybody has one.
+/// The way to the supervisor.
 #[derive(Debug, Clone)]
 struct Supervisor {
     requests: mpsc::Sender<Request>,
-    _permit: Arc<OwnedSemaphorePermit>,
 }
 
 impl Supervisor {
@@ -181,7 +157,7 @@ async fn serve(stream: TcpStream, supervisor: Supervisor) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let supervisor = supervisor.clone();
-        async move { Ok::<_, Infallible>(handle(request, supervisor).await) }
+        async move { Ok::<_, Infallible>(handle(request, &supervisor).await) }
     });
     let mut http = http1::Builder::new();
     // Some clients look for headers as AWS spells them.
@@ -190,21 +166,15 @@ async fn serve(stream: TcpStream, supervisor: Supervisor) {
     let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn handle(request: hyper::Request<Incoming>, supervisor: Supervisor) -> Response<Full<Bytes>> {
+async fn handle(request: hyper::Request<Incoming>, supervisor: &Supervisor) -> Response<Full<Bytes>> {
     match Route::of(request.method(), request.uri().path()) {
         Route::Ping => answers::pong(),
-        Route::Next => next(&supervisor).await,
-        Route::Answer { request_id, kind } => to_the_end(answer(request_id, kind, request, supervisor)).await,
-        Route::InitError => to_the_end(init_error(request, supervisor)).await,
+        Route::Next => next(supervisor).await,
+        Route::Answer { request_id, kind } => answer(request_id, kind, request, supervisor).await,
+        Route::InitError => init_error(request, supervisor).await,
         Route::WrongMethod => answers::method_not_allowed(),
         Route::Unknown => answers::not_found(),
     }
-}
-
-/// Lets what a runtime has sent count even if it hung up, or died, right after: as a task of its own it does not end with
-/// its connection.
-async fn to_the_end(work: impl Future<Output = Response<Full<Bytes>>> + Send + 'static) -> Response<Full<Bytes>> {
-    tokio::spawn(work).await.unwrap_or_else(|_| answers::gone())
 }
 
 async fn next(supervisor: &Supervisor) -> Response<Full<Bytes>> {
@@ -220,7 +190,7 @@ async fn answer(
     request_id: String,
     kind: AnswerKind,
     request: hyper::Request<Incoming>,
-    supervisor: Supervisor,
+    supervisor: &Supervisor,
 ) -> Response<Full<Bytes>> {
     let (permit, permitted) = oneshot::channel();
     let (sender, answer) = oneshot::channel();
@@ -246,7 +216,7 @@ async fn answer(
     }
 }
 
-async fn init_error(request: hyper::Request<Incoming>, supervisor: Supervisor) -> Response<Full<Bytes>> {
+async fn init_error(request: hyper::Request<Incoming>, supervisor: &Supervisor) -> Response<Full<Bytes>> {
     let error_type = error_type(request.headers());
     let document = match body::read(request.into_body()).await {
         Ok(Body::Whole(document)) => document,

@@ -17,15 +17,13 @@ use tokio::time::Instant;
 
 use crate::channel::{self, ChannelError};
 use crate::config::Config;
-use crate::lifecycle::{Action, Exit, Lifecycle, OutOfTurn, Phase};
+use crate::lifecycle::{Action, Lifecycle, OutOfTurn, Phase};
 use crate::log_meter::LogMeter;
 use crate::output::Output;
 use crate::processes;
 use crate::runtime::{Runtime, Starter};
-use crate::runtime_api::{Answer, Connections, Request, RuntimeApi, Waiting};
+use crate::runtime_api::{Answer, Request, RuntimeApi, Waiting};
 
-/// Time that what a dead runtime has sent gets to be read, where a process it left behind keeps its connection open.
-const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Time between the two signals when the shim itself is asked to end.
 const TERM_GRACE: Duration = Duration::from_millis(500);
 
@@ -70,15 +68,12 @@ struct Supervisor {
     worker: mpsc::Receiver<Result<host_message::Kind, ChannelError>>,
     to_worker: channel::Sender,
     api: RuntimeApi,
-    connections: Connections,
     starter: Starter,
     runtime: Option<Runtime>,
     output: Output,
     meter: LogMeter,
     /// The answer that the runtime is sending.
     answer: Option<oneshot::Receiver<Answer>>,
-    /// How the runtime ended, and until when its last words are waited for.
-    exit: Option<(Exit, Instant)>,
     /// When everything is killed, once the end was asked for.
     end_by: Option<Instant>,
     deaths: SignalStream,
@@ -93,7 +88,6 @@ enum Wake {
     Output(Option<Log>),
     Warm,
     Deaths,
-    LastWordsSaid,
     Terminate,
     EndBy,
 }
@@ -122,14 +116,12 @@ impl Supervisor {
             started,
             worker,
             to_worker,
-            connections: api.connections(),
             api,
             starter,
             runtime,
             output,
             meter: LogMeter::new(),
             answer: None,
-            exit: None,
             end_by: None,
             deaths,
             terminations,
@@ -147,7 +139,6 @@ impl Supervisor {
                 Wake::Output(log) => self.send_log(log).await?,
                 Wake::Warm => self.lifecycle.on_warm(&mut self.actions),
                 Wake::Deaths => self.on_deaths(),
-                Wake::LastWordsSaid => self.on_last_words().await?,
                 Wake::Terminate => self.end_within(TERM_GRACE),
             }
             if self.end_by.is_some() && self.runtime.is_none() {
@@ -165,7 +156,6 @@ impl Supervisor {
             data = self.output.read() => Wake::Output(self.meter.take(data.map_err(RunError::Output)?)),
             () = warm(&mut self.runtime), if warming => Wake::Warm,
             _ = self.deaths.recv() => Wake::Deaths,
-            () = last_words(&self.connections, self.exit) => Wake::LastWordsSaid,
             _ = self.terminations.recv() => Wake::Terminate,
             () = until(self.end_by) => Wake::EndBy,
         };
@@ -223,24 +213,11 @@ impl Supervisor {
         while let Some((pid, exit)) = processes::reap() {
             if self.runtime.as_ref().is_some_and(|runtime| runtime.pid == pid) {
                 self.runtime = None;
-                self.exit = Some((exit, Instant::now() + LAST_WORDS));
+                self.lifecycle.on_exit(self.now(), exit, &mut self.actions);
+                // What it left running has nobody left to answer to.
+                processes::kill_everybody();
             }
         }
-    }
-
-    /// The runtime is dead and its connections are read to their end: what they brought counts before its exit.
-    async fn on_last_words(&mut self) -> Result<(), RunError> {
-        while let Some(request) = self.api.request_now() {
-            self.on_request(request);
-        }
-        if let Some(Ok(answer)) = self.answer.as_mut().map(oneshot::Receiver::try_recv) {
-            self.on_answer(Some(answer)).await?;
-        }
-        if let Some((exit, _)) = self.exit.take() {
-            self.lifecycle.on_exit(self.now(), exit, &mut self.actions);
-            processes::kill_everybody();
-        }
-        Ok(())
     }
 
     fn end_within(&mut self, grace: Duration) {
@@ -335,13 +312,6 @@ async fn received(answer: &mut Option<oneshot::Receiver<Answer>>) -> Option<Answ
 async fn warm(runtime: &mut Option<Runtime>) {
     match runtime {
         Some(runtime) => runtime.warm().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn last_words(connections: &Connections, exit: Option<(Exit, Instant)>) {
-    match exit {
-        Some((_, until)) => drop(tokio::time::timeout_at(until, connections.all_closed()).await),
         None => std::future::pending().await,
     }
 }

@@ -81,7 +81,8 @@ impl Image {
 
     /// Returns only if it can't be executed.
     fn execute(&self) -> io::Error {
-        let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
+        let pointers =
+            |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
         let (arguments, environment) = (pointers(&self.arguments), pointers(&self.environment));
         // SAFETY: both lists end with a null pointer, and they and their texts live until the call returns, if it does.
         // std offers execvp(3) only.
@@ -117,9 +118,8 @@ fn confine(user: Option<User>, groups_may_change: bool, kept: Option<RawFd>) -> 
 
 fn close_all_on_exec() -> io::Result<()> {
     // SAFETY: marks descriptors of this process; closes none, touches no memory. rustix and libc have no wrapper.
-    let done = unsafe {
-        libc::syscall(libc::SYS_close_range, FIRST_OTHER_FD, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    };
+    let done =
+        unsafe { libc::syscall(libc::SYS_close_range, FIRST_OTHER_FD, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     match done {
         0 => Ok(()),
         _ => close_each_on_exec(),

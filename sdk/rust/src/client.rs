@@ -69,7 +69,8 @@ impl Client {
     /// Waits for the next invocation: the event and its circumstances.
     pub fn next(&mut self) -> Result<(Vec<u8>, Context), ClientError> {
         let path = format!("{API}/invocation/next");
-        let answer = self.connection.request("GET", &path, &[], b"").map_err(|source| io_error("GET", &path, source))?;
+        let answer =
+            self.connection.request("GET", &path, &[], b"").map_err(|source| io_error("GET", &path, source))?;
         match Context::from_headers(&answer.headers) {
             Some(context) if answer.status == OK => Ok((answer.body, context)),
             _ => Err(refused("GET", &path, answer.status, &answer.body)),

@@ -206,7 +206,8 @@ fn an_exit_during_init_is_the_init_s_error_and_during_a_call_the_call_s() {
     subject.wanted();
     subject.lifecycle.on_exit(subject.now, Exit::Signal(9), &mut subject.out);
     let exit = RuntimeExit { request_id: String::new(), status: None, signal: Some(9) };
-    let document = r#"{"errorMessage":"Error: Runtime exited with error: signal: killed","errorType":"Runtime.ExitError"}"#;
+    let document =
+        r#"{"errorMessage":"Error: Runtime exited with error: signal: killed","errorType":"Runtime.ExitError"}"#;
     let error = GuestError { error_type: "Runtime.ExitError".into(), document: document.into() };
     assert_eq!(subject.wanted(), [turn(""), init_done(0, Some(error)), Action::Send(exit.into())]);
 

@@ -54,7 +54,10 @@ fn the_environment_is_the_function_s_and_nothing_else() {
 #[test]
 fn a_bootstrap_that_is_missing_or_no_program_is_an_invalid_entrypoint() {
     let missing = |sandbox: &Sandbox| {
-        format!("Error: Couldn't find valid bootstrap(s): [{} /opt/bootstrap]", sandbox.task_root().join("bootstrap").display())
+        format!(
+            "Error: Couldn't find valid bootstrap(s): [{} /opt/bootstrap]",
+            sandbox.task_root().join("bootstrap").display()
+        )
     };
     let exec = |sandbox: &Sandbox, why: &str| {
         format!("Error: fork/exec {}: {why}", sandbox.task_root().join("bootstrap").display())
@@ -74,7 +77,10 @@ fn a_bootstrap_that_is_missing_or_no_program_is_an_invalid_entrypoint() {
         sandbox.ready();
         sandbox.init("h", &[]);
         let (error_type, document) = sandbox.init_error();
-        assert_eq!((error_type.as_str(), text(&document, "errorMessage")), ("Runtime.InvalidEntrypoint", expected.as_str()));
+        assert_eq!(
+            (error_type.as_str(), text(&document, "errorMessage")),
+            ("Runtime.InvalidEntrypoint", expected.as_str())
+        );
         assert!(sandbox.shut_down(0).success());
     }
 }

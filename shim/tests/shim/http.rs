@@ -105,7 +105,8 @@ fn request(method: &str, path: &str, body: &str) -> String {
 }
 
 fn forbidden(from: &str, to: &str) -> (u16, String, String) {
-    let message = format!("State transition from {from} to {to} failed for runtime. Error: State transition is not allowed");
+    let message =
+        format!("State transition from {from} to {to} failed for runtime. Error: State transition is not allowed");
     (403, "InvalidStateTransition".into(), message)
 }
 
@@ -129,7 +130,11 @@ fn an_invocation_has_aws_s_headers_and_its_answer_is_accepted() {
         "Lambda-Runtime-Client-Context: {\"c\":1}".to_owned(),
         "Content-Type: application/json".to_owned(),
     ] {
-        assert!(answer.head.contains(&format!("\r\n{line}\r\n")) || answer.head.ends_with(&line), "{line} in {}", answer.head);
+        assert!(
+            answer.head.contains(&format!("\r\n{line}\r\n")) || answer.head.ends_with(&line),
+            "{line} in {}",
+            answer.head
+        );
     }
     assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"a":1}"#));
     let accepted = client.post("/runtime/invocation/r/response", "done");
@@ -215,7 +220,9 @@ fn the_largest_answer_passes_and_one_byte_more_is_too_large() {
 #[test]
 fn chunked_and_slow_bodies_are_whole_answers() {
     let (mut sandbox, _, mut client) = running();
-    client.send("POST /2018-06-01/runtime/invocation/r/response HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send(
+        "POST /2018-06-01/runtime/invocation/r/response HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
     for part in ["5\r\nhello\r\n", "1", "\r\n \r\n", "5\r", "\nworld", "\r\n0\r\n\r\n"] {
         client.send(part);
         // Not a wait for anything: it only makes the parts arrive apart.
@@ -229,7 +236,9 @@ fn chunked_and_slow_bodies_are_whole_answers() {
 fn a_body_that_breaks_off_may_be_sent_again() {
     let (mut sandbox, address, _runtime) = running();
     let mut broken = Client::connect(&address);
-    broken.send("POST /2018-06-01/runtime/invocation/r/response HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nonly this");
+    broken.send(
+        "POST /2018-06-01/runtime/invocation/r/response HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nonly this",
+    );
     broken.0.shutdown(Shutdown::Write).unwrap();
     while broken.try_answer().is_some() {}
     let mut whole = Client::connect(&address);

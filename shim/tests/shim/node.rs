@@ -103,7 +103,12 @@ exports.handler = async (event) => {
     assert_eq!(text(&document, "errorMessage"), "bad thing");
     assert_eq!(document["trace"][0], "TypeError: bad thing");
     let log = sandbox.log_of("one");
-    assert!(log.contains("\tone\tERROR\tInvoke Error \t{\"errorType\":\"TypeError\",\"errorMessage\":\"bad thing\",\"stack\":["), "{log}");
+    assert!(
+        log.contains(
+            "\tone\tERROR\tInvoke Error \t{\"errorType\":\"TypeError\",\"errorMessage\":\"bad thing\",\"stack\":["
+        ),
+        "{log}"
+    );
     let (_, document) = sandbox.call_failing("two", r#""string""#);
     assert_eq!(document, json!({"errorType": "string", "errorMessage": "just text", "trace": []}));
     let (_, document) = sandbox.call_failing("three", r#""circle""#);
@@ -142,7 +147,8 @@ exports.handler = async (event) => {
   await new Promise((resolve) => setTimeout(resolve, 5_000));
 };
 "#;
-    let cases = [(r#""reject""#, "Runtime.UnhandledPromiseRejection", "Error: lost", 128), ("1", "Error", "thrown", 129)];
+    let cases =
+        [(r#""reject""#, "Runtime.UnhandledPromiseRejection", "Error: lost", 128), ("1", "Error", "thrown", 129)];
     for (event, expected_type, message, status) in cases {
         let mut sandbox = bound(code, "index.handler");
         assert_eq!(sandbox.init_done().error, None);

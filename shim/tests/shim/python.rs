@@ -89,11 +89,21 @@ def handler(event, context):
 fn init_errors_are_lambda_s() {
     let cases = [
         ("", "app.handler", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'app'"),
-        ("", "app", "Runtime.MalformedHandlerName", "Bad handler 'app': not enough values to unpack (expected 2, got 1)"),
+        (
+            "",
+            "app",
+            "Runtime.MalformedHandlerName",
+            "Bad handler 'app': not enough values to unpack (expected 2, got 1)",
+        ),
         ("", "x.handler", "Runtime.ImportModuleError", "Unable to import module 'x': No module named 'x'"),
         ("", "sys.exit", "Runtime.BuiltInModuleConflict", "Cannot use built-in module sys as a handler module"),
         ("def (", "app.handler", "Runtime.UserCodeSyntaxError", "Syntax error in module 'app': "),
-        ("import nothing_such", "app.h", "Runtime.ImportModuleError", "Unable to import module 'app': No module named 'nothing_such'"),
+        (
+            "import nothing_such",
+            "app.h",
+            "Runtime.ImportModuleError",
+            "Unable to import module 'app': No module named 'nothing_such'",
+        ),
         ("1/0", "app.handler", "ZeroDivisionError", "division by zero"),
     ];
     for (code, handler, expected_type, expected_message) in cases {
@@ -152,7 +162,10 @@ fn that_exits_is_an_exit() {
 #[test]
 fn started_anew_for_variables_that_matter_at_the_start() {
     let mut sandbox = Sandbox::pre_started(&python());
-    sandbox.write("app.py", "import sys\ndef handler(e, c): return [sys.flags.dont_write_bytecode, sys.flags.hash_randomization]");
+    sandbox.write(
+        "app.py",
+        "import sys\ndef handler(e, c): return [sys.flags.dont_write_bytecode, sys.flags.hash_randomization]",
+    );
     assert!(sandbox.ready());
     sandbox.init("app.handler", &[("PYTHONDONTWRITEBYTECODE", "1"), ("PYTHONHASHSEED", "0")]);
     assert_eq!(sandbox.init_done().error, None, "{}", sandbox.log_text());

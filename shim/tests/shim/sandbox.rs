@@ -13,8 +13,8 @@ use bytes::BytesMut;
 use hearth_guest_protocol::guest_message::Kind;
 use hearth_guest_protocol::response::Outcome;
 use hearth_guest_protocol::{
-    EnvironmentVariable, GuestMessage, HostMessage, Init, InitDone, Invoke, Log, Response, RuntimeExit, Shutdown, decode,
-    encode,
+    EnvironmentVariable, GuestMessage, HostMessage, Init, InitDone, Invoke, Log, Response, RuntimeExit, Shutdown,
+    decode, encode,
 };
 use tempfile::TempDir;
 
@@ -169,9 +169,11 @@ impl Sandbox {
             ("PATH", "/usr/local/bin:/usr/bin:/bin"),
         ];
         all.extend_from_slice(environment);
-        let variable = |(name, value): &(&str, &str)| EnvironmentVariable { name: (*name).into(), value: (*value).into() };
+        let variable =
+            |(name, value): &(&str, &str)| EnvironmentVariable { name: (*name).into(), value: (*value).into() };
         let environment = all.iter().map(variable).collect();
-        let init = Init { environment, handler: handler.into(), function_name: "tested".into(), task_root: task_root.clone() };
+        let init =
+            Init { environment, handler: handler.into(), function_name: "tested".into(), task_root: task_root.clone() };
         self.send(init);
     }
 
