@@ -1,3 +1,5 @@
+//! Affinity and bounded load: where functions land, and how little moves when the fleet changes.
+
 use std::collections::BTreeMap;
 
 use hearth_domain::{AccountId, FunctionName, FunctionRef, RevisionId, Version, WorkerId};

@@ -1,3 +1,5 @@
+//! The life cycle of the runtime, event by event: what is delivered, and what is answered.
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;

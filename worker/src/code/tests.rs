@@ -1,3 +1,5 @@
+//! The code cache: unpacked once however many ask, bounded, whole after a crash.
+
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,3 +1,5 @@
+//! Logs: order, cursors, following, bounds, and what a restart finds.
+
 use std::io::Write as _;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Claims: each slot has exactly one outcome, and a refusal goes to the next worker.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What the ledger makes of reports, of their absence, and of restarted workers.
+
 use std::time::Duration;
 
 use hearth_domain::{FencingToken, Runtime, SlotId, SlotState};

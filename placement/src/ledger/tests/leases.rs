@@ -1,3 +1,5 @@
+//! Granting, renewing and releasing leases.
+
 use std::time::Duration;
 
 use hearth_domain::timing::LEASE_TERMS;

@@ -1,3 +1,5 @@
+//! A restarted holder gets back what it held, under new tokens.
+
 use std::time::Duration;
 
 use hearth_domain::timing::LEASE_TERMS;

@@ -1,3 +1,5 @@
+//! A restarted placement rebuilds its ledger from reports and grants nothing that could overlap.
+
 use std::time::Duration;
 
 use hearth_domain::timing::LEASE_TERMS;

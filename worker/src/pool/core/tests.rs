@@ -1,3 +1,5 @@
+//! The pool's decisions: filling, taking, refilling, and failures of booting.
+
 use super::*;
 
 const PROVIDED: RuntimeClass = RuntimeClass::Provided;

@@ -1,3 +1,5 @@
+//! A slot's life as its core decides it, frame by frame and deadline by deadline.
+
 use super::*;
 use crate::slot::testing::function;
 use hearth_guest_protocol::host_message;
