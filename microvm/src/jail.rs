@@ -31,7 +31,9 @@ mod unenforced;
 use std::io;
 use std::path::PathBuf;
 
+pub(crate) use entry::NAMESPACES;
 pub use launcher::JailLauncher;
+pub(crate) use rootless::own_ids;
 pub use rootless::{RootlessError, enter_rootless};
 
 /// First host user id given to sandboxes, unless configured: above what distributions and subuid files hand out.
@@ -84,4 +86,9 @@ impl JailError {
     fn new(step: &'static str, source: io::Error) -> Self {
         Self { step, source }
     }
+}
+
+/// Whether processes are bounded where no control group bounds them.
+pub(crate) fn processes_limited_by_resource() -> bool {
+    unenforced::Limit::by_resource()
 }

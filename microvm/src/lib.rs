@@ -6,12 +6,15 @@
 mod cgroup;
 mod exit;
 pub mod jail;
+mod kernel;
+pub mod probe;
 pub mod process;
 mod program;
 pub mod sandbox;
 mod state;
 mod sys;
 mod thread;
+mod tree;
 
 pub use sandbox::{
     BootError, BootSpec, Ended, Isolation, Launcher, Limits, Sandbox, SandboxError, SandboxUsage, Unenforced,

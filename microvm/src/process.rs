@@ -10,7 +10,6 @@
 //! host; arguments and environment values that name the path inside are rewritten.
 
 mod running;
-mod tree;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -32,6 +31,7 @@ use crate::state::State;
 use crate::sys::script::{Arg, Script};
 use crate::sys::spawn::{SpawnError, Spawned, out_of_the_way, spawn};
 use crate::thread::Thread;
+use crate::tree;
 use running::Running;
 
 /// Environment variable by which a sandbox's processes are known: it holds their temporary directory.

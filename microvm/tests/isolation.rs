@@ -203,9 +203,7 @@ async fn there_is_no_network_but_loopback() {
 async fn what_the_kernel_tells_is_hidden() {
     let Some(host) = launcher() else { return };
     for mut agent in both(&host, "proc").await {
-        for name in
-            ["sysrq-trigger", "sys/kernel/core_pattern", "sys/vm/drop_caches", "self/oom_score_adj", "self/uid_map"]
-        {
+        for name in ["sys/kernel/core_pattern", "sys/vm/drop_caches", "self/oom_score_adj", "self/uid_map"] {
             let errno = agent.refused(&format!("open('/proc/{name}', 'w').write('1')")).await;
             assert!([EROFS, EACCES, EPERM, ENOENT].contains(&errno), "{name}: {errno}");
         }
@@ -213,6 +211,10 @@ async fn what_the_kernel_tells_is_hidden() {
             let read = agent.tell(&format!("answer = len(open('/proc/{name}', 'rb').read(100))")).await;
             assert!(read["ok"] == json!(0) || read["error"].is_string(), "{name}: {read}");
         }
+        // Hidden behind /dev/null, or not there.
+        let hidden =
+            "os.path.exists('/proc/sysrq-trigger') and os.stat('/proc/sysrq-trigger').st_rdev != os.makedev(1, 3)";
+        assert_eq!(agent.ask(&format!("answer = {hidden}")).await, json!(false));
         for escape in ["/proc/1/root/home", "/proc/1/cwd/home", "/sys", "/proc/self/root/root", "/../../home"] {
             assert_eq!(agent.refused(&format!("os.stat('{escape}')")).await, ENOENT, "{escape}");
         }

@@ -104,12 +104,9 @@ impl Group {
         Ok(())
     }
 
-    /// The processes inside; never the caller's own, of which a thread may be in for a moment.
-    pub(crate) fn processes(&self) -> io::Result<Vec<Pid>> {
-        match self.v1.iter().chain(&self.v2).next() {
-            Some((_, directory)) => pids(directory),
-            None => Ok(Vec::new()),
-        }
+    /// The processes inside, if there is any group; never the caller's own, of which a thread may be in for a moment.
+    pub(crate) fn processes(&self) -> io::Result<Option<Vec<Pid>>> {
+        self.v1.iter().chain(&self.v2).next().map(|(_, directory)| pids(directory)).transpose()
     }
 
     /// What it uses and used; zero where there is no controller.
@@ -149,6 +146,11 @@ impl Group {
     /// Removes the directories, waiting for what is dying inside.
     pub(crate) fn remove(&self) -> io::Result<()> {
         self.v1.iter().chain(&self.v2).try_for_each(|(_, directory)| remove_emptied(directory))
+    }
+
+    /// Whether there is a controller for it.
+    pub(crate) fn has(&self, controller: Controller) -> bool {
+        self.place(controller).is_some()
     }
 
     fn place(&self, controller: Controller) -> Option<Place<'_>> {

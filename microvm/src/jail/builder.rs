@@ -39,6 +39,8 @@ pub(super) struct Builder {
 pub(super) struct Settings {
     pub(super) shm_bytes: u64,
     pub(super) cpus: Option<String>,
+    /// By resource limit, for want of a control group.
+    pub(super) limit_processes: bool,
 }
 
 /// A sandbox that runs.
@@ -137,6 +139,7 @@ impl Builder {
             shm_bytes: self.settings.shm_bytes,
             filters: &self.filters,
             change_user: !self.ids.only_own(),
+            limit_processes: self.settings.limit_processes,
         };
         entry::script(entry).map_err(|error| ("prepare".to_owned(), error))
     }

@@ -4,20 +4,22 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustix::process::{Pid, Signal};
 use tokio::net::UnixStream;
 
 use super::builder::Booted;
 use super::ids::Lease;
 use super::launcher::Shared;
 use super::root;
-use crate::cgroup::Group;
+use crate::cgroup::{Controller, Group};
 use crate::exit::{Child, ExitStatus};
 use crate::program::limit_open_files;
 use crate::sandbox::{Ended, Limits, Sandbox, SandboxError, SandboxUsage};
+use crate::tree;
 
 /// Longest time a killed sandbox's first process may take to end: it waits for all others inside.
 const DEATH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,7 +37,10 @@ pub(super) struct Cell {
 /// What has to be removed in the end.
 struct Remains {
     child: Child,
+    pid: i32,
     group: Group,
+    /// The most memory seen, bytes, where no group knows it.
+    peak: AtomicU64,
     mounts: Arc<OwnedFd>,
     paused: AtomicBool,
     /// Free for another sandbox when this one is gone.
@@ -47,8 +52,17 @@ impl Cell {
     pub(super) fn new(id: String, booted: Booted, shared: Arc<Shared>) -> io::Result<Self> {
         let Booted { spawned, channel, mounts, group, ids } = booted;
         channel.set_nonblocking(true)?;
+        let pid = spawned.pid.as_raw_nonzero().get();
         let child = Child::new(spawned.pidfd)?;
-        let remains = Remains { child, group, mounts: Arc::new(mounts), paused: AtomicBool::new(false), _ids: ids };
+        let remains = Remains {
+            child,
+            pid,
+            group,
+            peak: AtomicU64::new(0),
+            mounts: Arc::new(mounts),
+            paused: AtomicBool::new(false),
+            _ids: ids,
+        };
         Ok(Self {
             id,
             channel: Some(UnixStream::from_std(channel)?),
@@ -68,7 +82,7 @@ impl Cell {
         let remains = Arc::clone(&self.remains);
         let change = move || {
             remains.paused.store(true, Ordering::Release);
-            let outcome = remains.group.freeze(frozen);
+            let outcome = remains.freeze(frozen);
             if outcome.is_ok() {
                 remains.paused.store(frozen, Ordering::Release);
             }
@@ -80,10 +94,47 @@ impl Cell {
 }
 
 impl Remains {
+    fn freeze(&self, frozen: bool) -> io::Result<()> {
+        if self.group.has(Controller::Freezer) {
+            return self.group.freeze(frozen);
+        }
+        if !self.child.is_collected() {
+            tree::signal(self.pid, if frozen { Signal::STOP } else { Signal::CONT });
+        }
+        Ok(())
+    }
+
+    fn processes(&self) -> io::Result<Vec<Pid>> {
+        match self.group.processes()? {
+            Some(pids) => Ok(pids),
+            None if self.child.is_collected() => Ok(Vec::new()),
+            None => Ok(tree::pids(self.pid).into_iter().filter_map(Pid::from_raw).collect()),
+        }
+    }
+
+    /// As the groups count; what they don't, as `/proc` tells.
+    fn usage(&self) -> io::Result<SandboxUsage> {
+        let mut usage = self.group.usage()?;
+        let (memory, cpu) = (self.group.has(Controller::Memory), self.group.has(Controller::CpuAccounting));
+        if (memory && cpu) || self.child.is_collected() {
+            return Ok(usage);
+        }
+        let seen = tree::usage(self.pid);
+        if !memory {
+            let before = self.peak.fetch_max(seen.memory_bytes, Ordering::Relaxed);
+            usage.memory_bytes = seen.memory_bytes;
+            usage.memory_peak_bytes = before.max(seen.memory_bytes);
+        }
+        if !cpu {
+            usage.cpu = seen.cpu;
+        }
+        Ok(usage)
+    }
+
     fn kill(&self) {
         self.child.kill();
         if self.paused.load(Ordering::Acquire)
-            && let Err(error) = self.group.freeze(false)
+            && let Err(error) = self.freeze(false)
         {
             tracing::warn!(%error, "a paused sandbox could not be thawed to die");
         }
@@ -128,7 +179,7 @@ impl Sandbox for Cell {
     async fn set_limits(&self, limits: Limits) -> Result<(), SandboxError> {
         let cpus = self.shared.cpus.as_deref();
         self.remains.group.apply(&limits, cpus).map_err(self.failed("set limits"))?;
-        for pid in self.remains.group.processes().map_err(self.failed("list processes"))? {
+        for pid in self.remains.processes().map_err(self.failed("list processes"))? {
             limit_open_files(pid, limits.max_open_files).map_err(self.failed("limit open files"))?;
         }
         let mounts = Arc::clone(&self.remains.mounts);
@@ -137,11 +188,12 @@ impl Sandbox for Cell {
     }
 
     fn usage(&self) -> Result<SandboxUsage, SandboxError> {
-        self.remains.group.usage().map_err(self.failed("read usage"))
+        self.remains.usage().map_err(self.failed("read usage"))
     }
 
     fn reset_memory_peak(&self) {
         self.remains.group.reset_memory_peak();
+        self.remains.peak.store(0, Ordering::Relaxed);
     }
 
     async fn pause(&self) -> Result<(), SandboxError> {

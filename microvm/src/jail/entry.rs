@@ -11,9 +11,9 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use libc::{
-    MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, RLIMIT_CORE, RLIMIT_MEMLOCK, SYS_chdir,
-    SYS_ioctl, SYS_mount, SYS_move_mount, SYS_pivot_root, SYS_seccomp, SYS_setgroups, SYS_sethostname, SYS_setresgid,
-    SYS_setresuid, SYS_setsid, SYS_socket, SYS_umount2, SYS_unshare,
+    MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_NPROC,
+    SYS_chdir, SYS_ioctl, SYS_mount, SYS_move_mount, SYS_pivot_root, SYS_seccomp, SYS_setgroups, SYS_sethostname,
+    SYS_setresgid, SYS_setresuid, SYS_setsid, SYS_socket, SYS_umount2, SYS_unshare,
 };
 use seccompiler::{BpfProgram, sock_filter};
 
@@ -23,7 +23,7 @@ use crate::sandbox::{BootSpec, Limits};
 use crate::sys::script::{Arg, Script};
 
 /// All the namespaces a sandbox has for itself, but its cgroup's: that one is entered when it is in its cgroup.
-pub(super) const NAMESPACES: u64 = (libc::CLONE_NEWNS
+pub(crate) const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC
@@ -64,12 +64,14 @@ pub(super) struct Entry<'a> {
     pub(super) filters: &'a [BpfProgram],
     /// Whether the user and group 0 of the sandbox are to be taken on: they are others than the launcher's.
     pub(super) change_user: bool,
+    /// Whether the number of processes is limited here, there being no control group that does it.
+    pub(super) limit_processes: bool,
 }
 
 /// The script that ends in the program.
 pub(super) fn script(entry: Entry<'_>) -> io::Result<Script> {
     let mut script = Script::default();
-    let Entry { spec, root, trees, channel, null, shm_bytes, filters, change_user } = entry;
+    let Entry { spec, root, trees, channel, null, shm_bytes, filters, change_user, limit_processes } = entry;
     if change_user {
         become_root_inside(&mut script);
     }
@@ -79,6 +81,9 @@ pub(super) fn script(entry: Entry<'_>) -> io::Result<Script> {
     let host_name = text("sandbox")?;
     script.step("sethostname", SYS_sethostname, [Arg::Text(host_name), Arg::Number("sandbox".len() as u64)]);
     set_resource_limits(&mut script);
+    if limit_processes {
+        limit(&mut script, "limit processes", u64::from(RLIMIT_NPROC), u64::from(spec.limits.max_processes));
+    }
     take_descriptors(&mut script, channel, null);
     script.step("setsid", SYS_setsid, []);
     script.step("umask", libc::SYS_umask, [Arg::Number(0o022)]);
@@ -151,7 +156,6 @@ fn bring_up_loopback(script: &mut Script) {
 }
 
 fn set_resource_limits(script: &mut Script) {
-    // RLIMIT_NPROC is not among them: it counts per user over all sandboxes that share one; the cgroup counts right.
     // Open files are limited from outside, where there may be a right to give more than we have.
     limit(script, "limit core files", u64::from(RLIMIT_CORE), 0);
     limit(script, "limit locked memory", u64::from(RLIMIT_MEMLOCK), MEMLOCK_BYTES);

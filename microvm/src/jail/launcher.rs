@@ -9,6 +9,7 @@ use super::builder::{Builder, Settings};
 use super::cell::Cell;
 use super::doorman::Doorman;
 use super::ids::Ids;
+use super::unenforced::{self, LIMITS, Limit};
 use super::{JailConfig, JailError, filter, root, rootless};
 use crate::cgroup::{self, Controller, Layout, Parent};
 use crate::sandbox::{BootError, BootSpec, Isolation, Launcher, Sandbox, SandboxError, Unenforced};
@@ -50,7 +51,8 @@ impl JailLauncher {
         let only_own_user = ids.only_own();
         let filters =
             filter::programs().map_err(|error| JailError::new("make seccomp filters", io::Error::other(error)))?;
-        let settings = Settings { shm_bytes: config.shm_bytes, cpus: config.cpus.clone() };
+        let limit_processes = !controllers.contains(&Controller::Pids) && Limit::by_resource();
+        let settings = Settings { shm_bytes: config.shm_bytes, cpus: config.cpus.clone(), limit_processes };
         let builder_state = Arc::clone(&state);
         let make = move || Builder::new(builder_state, parent, ids, filters, settings);
         let builder = Arc::new(Thread::start("jail-builder", make).map_err(failed("prepare the root file system"))?);
@@ -69,13 +71,10 @@ impl Launcher for JailLauncher {
     }
 
     fn unenforced(&self) -> Vec<Unenforced> {
-        let mut found: Vec<_> = super::unenforced::LIMITS
-            .iter()
-            .filter(|limit| !limit.holds(&self.controllers))
-            .map(|limit| limit.tell())
-            .collect();
+        let missing = LIMITS.iter().filter(|limit| !limit.holds(&self.controllers));
+        let mut found: Vec<_> = missing.map(Limit::tell).collect();
         if self.only_own_user {
-            found.push(super::unenforced::own_user());
+            found.push(unenforced::own_user());
         }
         found
     }

@@ -44,7 +44,7 @@ pub fn enter_rootless() -> Result<bool, RootlessError> {
 }
 
 /// The ids beside 0 that this process's user namespace has; `None` in the host's own namespace.
-pub(super) fn own_ids() -> io::Result<Option<Range<u32>>> {
+pub(crate) fn own_ids() -> io::Result<Option<Range<u32>>> {
     Ok(parse_map(&fs::read_to_string("/proc/self/uid_map")?))
 }
 

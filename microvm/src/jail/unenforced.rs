@@ -1,25 +1,30 @@
 //! What a jail can't hold on a host that lacks something, and what to do about it.
 
 use crate::cgroup::Controller;
+use crate::kernel::{PROCESSES_COUNTED_BY_NAMESPACE, Version};
 use crate::sandbox::Unenforced;
 
-/// A limit and the controllers of which one must be there for it.
+/// A limit and the controller that must be there for it.
 pub(super) struct Limit {
     what: &'static str,
     controller: Controller,
 }
 
-pub(super) const LIMITS: [Limit; 5] = [
+/// What is measured or paused without a controller is found in `/proc`: less exact, but there.
+pub(super) const LIMITS: [Limit; 3] = [
     Limit { what: "memory of a sandbox", controller: Controller::Memory },
     Limit { what: "CPU share of a sandbox", controller: Controller::Cpu },
     Limit { what: "number of processes of a sandbox", controller: Controller::Pids },
-    Limit { what: "measuring CPU time of a sandbox", controller: Controller::CpuAccounting },
-    Limit { what: "pausing a sandbox", controller: Controller::Freezer },
 ];
 
 impl Limit {
     pub(super) fn holds(&self, controllers: &[Controller]) -> bool {
-        controllers.contains(&self.controller)
+        controllers.contains(&self.controller) || (self.controller == Controller::Pids && Self::by_resource())
+    }
+
+    /// Whether a resource limit can stand for the controller of processes: where it counts by user namespace.
+    pub(super) fn by_resource() -> bool {
+        Version::running() >= PROCESSES_COUNTED_BY_NAMESPACE
     }
 
     pub(super) fn tell(&self) -> Unenforced {

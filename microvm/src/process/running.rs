@@ -12,11 +12,12 @@ use async_trait::async_trait;
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use tokio::net::UnixStream;
 
-use super::{Shared, mark, tree};
+use super::{Shared, mark};
 use crate::exit::{Child, ExitStatus};
 use crate::program::limit_open_files;
 use crate::sandbox::{Ended, Limits, Sandbox, SandboxError, SandboxUsage};
 use crate::sys::spawn::Spawned;
+use crate::tree;
 
 /// Longest time a killed process may take to end.
 const DEATH_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! The processes that belong to a plain-process sandbox, found in `/proc`.
+//! Processes that belong together, found in `/proc`: for where no control group knows them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -31,14 +31,14 @@ struct Seen {
 
 /// What a tree of processes uses.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct TreeUsage {
-    pub(super) memory_bytes: u64,
+pub(crate) struct TreeUsage {
+    pub(crate) memory_bytes: u64,
     /// Of those that live, and of their collected children.
-    pub(super) cpu: Duration,
+    pub(crate) cpu: Duration,
 }
 
 /// What `root`, its descendants and its session use. Shared pages count once for each process.
-pub(super) fn usage(root: i32) -> TreeUsage {
+pub(crate) fn usage(root: i32) -> TreeUsage {
     let mut usage = TreeUsage::default();
     for seen in family(root) {
         usage.memory_bytes += resident(seen.pid);
@@ -48,24 +48,24 @@ pub(super) fn usage(root: i32) -> TreeUsage {
 }
 
 /// Sends a signal to `root`, its descendants and its session.
-pub(super) fn signal(root: i32, signal: Signal) {
+pub(crate) fn signal(root: i32, signal: Signal) {
     for seen in family(root) {
         send(&seen, signal);
     }
 }
 
 /// Process ids of `root`, its descendants and its session.
-pub(super) fn pids(root: i32) -> Vec<i32> {
+pub(crate) fn pids(root: i32) -> Vec<i32> {
     family(root).iter().map(|seen| seen.pid).collect()
 }
 
 /// Kills the descendants of `root`, not itself: stopped, it goes on adopting those that lose their parent.
-pub(super) fn kill_descendants(root: i32) {
+pub(crate) fn kill_descendants(root: i32) {
     kill_until_none(|| family(root).into_iter().filter(|seen| seen.pid != root).collect());
 }
 
 /// Kills every process whose environment has the entry `mark`.
-pub(super) fn kill_marked(mark: &[u8]) {
+pub(crate) fn kill_marked(mark: &[u8]) {
     kill_until_none(|| all().into_iter().filter(|seen| is_marked(seen.pid, mark)).collect());
 }
 

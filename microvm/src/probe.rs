@@ -1,0 +1,198 @@
+//! What this host allows, and what to do about what it doesn't: for `hearth doctor`, and for choosing an isolation.
+//!
+//! Everything is tried, not guessed: namespaces by making them, control groups by making one, filters by asking the
+//! kernel. Nothing is left behind.
+
+mod kvm;
+mod walls;
+
+use std::path::PathBuf;
+
+use crate::cgroup::{Controller, Layout, Parent};
+use crate::sandbox::{Isolation, Unenforced};
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What, such as `user namespaces`.
+    pub what: &'static str,
+    /// How it is here.
+    pub verdict: Verdict,
+    /// What was seen.
+    pub seen: String,
+    /// What to do about it; empty where nothing is to be done.
+    pub remedy: String,
+}
+
+/// How a finding bears on sandboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It works.
+    Good,
+    /// Sandboxes work without it, but something does not hold or is slower.
+    Limited,
+    /// The isolation that needs it can't be had.
+    Missing,
+}
+
+/// Everything that was found.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What jails need. They can be had if nothing of it is [`Verdict::Missing`].
+    pub jail: Vec<Finding>,
+    /// What microVMs need.
+    pub kvm: Vec<Finding>,
+}
+
+/// No isolation that can be answered for is possible here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{isolation} isolation is not possible on this host: {}", reasons(.missing))]
+pub struct NotPossible {
+    /// The one asked for; jail if the choice was free.
+    pub isolation: Isolation,
+    /// What is in the way.
+    pub missing: Vec<Finding>,
+}
+
+/// Looks at the host. Takes some milliseconds; not to be called from an async task's thread.
+///
+/// An ordinary user calls it after [`crate::jail::enter_rootless`], to learn what holds from then on.
+pub fn examine(cgroup_parent: Option<&PathBuf>) -> Report {
+    let mut jail = walls::findings();
+    jail.extend(control_groups(cgroup_parent));
+    Report { jail, kvm: kvm::findings() }
+}
+
+impl Report {
+    /// The isolation to use: the one asked for, or the strongest that is complete. Without being asked for by name,
+    /// [`Isolation::Process`] is never the answer.
+    pub fn choose(&self, asked: Option<Isolation>) -> Result<Isolation, NotPossible> {
+        let possible = |isolation: Isolation, findings: &[Finding]| {
+            let missing: Vec<_> = findings.iter().filter(|found| found.verdict == Verdict::Missing).cloned().collect();
+            if missing.is_empty() { Ok(isolation) } else { Err(NotPossible { isolation, missing }) }
+        };
+        match asked {
+            Some(Isolation::Process) => Ok(Isolation::Process),
+            Some(Isolation::Kvm) => possible(Isolation::Kvm, &self.kvm),
+            Some(Isolation::Jail) | None => possible(Isolation::Jail, &self.jail),
+        }
+    }
+
+    /// What a jail would not enforce here.
+    pub fn unenforced(&self) -> Vec<Unenforced> {
+        let limited = self.jail.iter().filter(|found| found.verdict == Verdict::Limited);
+        let tell = |found: &Finding| Unenforced {
+            what: found.what.to_owned(),
+            why: found.seen.clone(),
+            remedy: found.remedy.clone(),
+        };
+        limited.map(tell).collect()
+    }
+}
+
+impl Finding {
+    fn good(what: &'static str, seen: impl Into<String>) -> Self {
+        Self { what, verdict: Verdict::Good, seen: seen.into(), remedy: String::new() }
+    }
+
+    fn limited(what: &'static str, seen: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what, verdict: Verdict::Limited, seen: seen.into(), remedy: remedy.into() }
+    }
+
+    fn missing(what: &'static str, seen: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what, verdict: Verdict::Missing, seen: seen.into(), remedy: remedy.into() }
+    }
+}
+
+/// Which limits can be held: by making a group and looking at what it has.
+fn control_groups(below: Option<&PathBuf>) -> Vec<Finding> {
+    let layout = match Layout::of_this_process() {
+        Ok(layout) => layout,
+        Err(error) => {
+            return vec![Finding::limited("control groups", error.to_string(), "mount cgroup2 at /sys/fs/cgroup")];
+        }
+    };
+    let parent = Parent::create(&layout, below.map(PathBuf::as_path), &format!("hearth-probe-{}", std::process::id()));
+    let held = parent.controllers();
+    parent.remove();
+    let version = match (layout.v1.is_empty(), &layout.v2) {
+        (false, Some(_)) => "versions 1 and 2 mounted",
+        (false, None) => "version 1",
+        (true, Some(_)) => "version 2",
+        (true, None) => "none mounted",
+    };
+    let limits = [
+        ("memory limit", Controller::Memory),
+        ("CPU share", Controller::Cpu),
+        ("process limit", Controller::Pids),
+        ("pausing at once", Controller::Freezer),
+    ];
+    limits.map(|(what, controller)| judge(what, controller, version, &layout, &held)).to_vec()
+}
+
+fn judge(what: &'static str, controller: Controller, version: &str, layout: &Layout, held: &[Controller]) -> Finding {
+    if held.contains(&controller) {
+        return Finding::good(what, format!("cgroup controller {controller} ({version})"));
+    }
+    if controller == Controller::Pids && crate::jail::processes_limited_by_resource() {
+        return Finding::good(what, "a resource limit of the user namespace".to_owned());
+    }
+    if layout.has(controller) {
+        let remedy = "run as root, or as a user with a delegated cgroup: systemd-run --user --scope -p Delegate=yes …";
+        return Finding::limited(what, format!("cgroup controller {controller} can't be written by this user"), remedy);
+    }
+    let remedy = "boot with the controller: on some hosts cgroup_enable=memory, or systemd.unified_cgroup_hierarchy=1";
+    Finding::limited(what, format!("no cgroup controller {controller} ({version})"), remedy)
+}
+
+fn reasons(missing: &[Finding]) -> String {
+    let reasons = missing.iter().map(|found| format!("{}: {} ({})", found.what, found.seen, found.remedy));
+    reasons.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(jail: Vec<Finding>, kvm: Vec<Finding>) -> Report {
+        Report { jail, kvm }
+    }
+
+    #[test]
+    fn a_free_choice_is_never_a_plain_process() {
+        let broken = report(vec![Finding::missing("user namespaces", "EPERM", "sysctl")], vec![]);
+        let refused = broken.choose(None).unwrap_err();
+        assert_eq!((refused.isolation, refused.missing.len()), (Isolation::Jail, 1));
+        assert!(refused.to_string().contains("sysctl"), "{refused}");
+        assert_eq!(broken.choose(Some(Isolation::Process)), Ok(Isolation::Process));
+    }
+
+    #[test]
+    fn what_was_asked_for_is_given_or_refused_but_never_weakened() {
+        let no_kvm = report(vec![Finding::good("all", "")], vec![Finding::missing("/dev/kvm", "", "")]);
+        assert!(no_kvm.choose(Some(Isolation::Kvm)).is_err());
+        assert_eq!(no_kvm.choose(None), Ok(Isolation::Jail));
+    }
+
+    #[test]
+    fn a_limit_that_does_not_hold_is_told_but_stops_nothing() {
+        let loose = report(vec![Finding::limited("memory limit", "not delegated", "root")], vec![]);
+        assert_eq!(loose.choose(None), Ok(Isolation::Jail));
+        assert_eq!(loose.unenforced()[0].what, "memory limit");
+    }
+
+    #[test]
+    fn this_host_is_examined_and_nothing_is_left() {
+        let report = examine(None);
+        assert!(
+            report
+                .jail
+                .iter()
+                .chain(&report.kvm)
+                .all(|found| found.verdict == Verdict::Good || !found.remedy.is_empty())
+        );
+        let left = format!("hearth-probe-{}", std::process::id());
+        let layout = Layout::of_this_process().unwrap();
+        assert!(layout.v1.iter().all(|hierarchy| !hierarchy.own.join(&left).exists()));
+    }
+}
