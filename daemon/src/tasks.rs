@@ -1,9 +1,12 @@
 //! Named tasks with an owner.
 
+use std::any::Any;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error, info_span};
@@ -43,7 +46,7 @@ impl Tasks {
         Self::default()
     }
 
-    /// Starts a task. It should end soon after [`Self::stopping`] resolves.
+    /// Starts a task. It should end soon after [`Self::stopping`] resolves. A panic counts as its failure.
     pub fn spawn<E: std::fmt::Display>(
         &self,
         task: &'static str,
@@ -52,11 +55,16 @@ impl Tasks {
     ) {
         let (failure, failed) = (self.failure.clone(), self.failed.clone());
         let guarded = async move {
-            if let Err(reason) = work.await {
+            // What the task shared with others may be half done after a panic; its owner decides, as for any failure.
+            let reason = match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(ended) => ended.err().map(|reason| reason.to_string()),
+                Err(panic) => Some(format!("it panicked: {}", message_of(&*panic))),
+            };
+            if let Some(reason) = reason {
                 error!(task, %reason, "task failed");
                 if on_failure == OnFailure::EndRole {
                     // Only the first failure is kept: the others follow from it.
-                    let _ = failure.set(TaskFailure { task, reason: reason.to_string() });
+                    let _ = failure.set(TaskFailure { task, reason });
                     failed.cancel();
                 }
             }
@@ -90,6 +98,11 @@ impl Tasks {
     }
 }
 
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +115,17 @@ mod tests {
         tasks.spawn("second", OnFailure::EndRole, async { Err("broken too") });
         assert!(tasks.stop(Duration::from_secs(1)).await);
         assert_eq!(tasks.failed().await.task, "first");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_needed_task_that_panics_is_told() {
+        fn broken() -> Result<(), String> {
+            panic!("nothing there")
+        }
+        let tasks = Tasks::new();
+        tasks.spawn("first", OnFailure::EndRole, async { broken() });
+        assert_eq!(tasks.failed().await, TaskFailure { task: "first", reason: "it panicked: nothing there".into() });
+        assert!(tasks.stop(Duration::from_secs(1)).await);
     }
 
     #[tokio::test(start_paused = true)]
