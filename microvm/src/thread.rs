@@ -2,15 +2,17 @@
 
 use std::io;
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
 
 type Job<C> = Box<dyn FnOnce(&mut C) + Send>;
 
-/// Owns a `C` on a thread of its own, which ends when this is dropped and all jobs are done.
+/// Owns a `C` on a thread of its own. Dropping this waits until all jobs are done and the `C` is dropped: what a
+/// launcher made on the host is gone before its process can end.
 pub(crate) struct Thread<C> {
-    jobs: mpsc::Sender<Job<C>>,
+    jobs: Option<mpsc::Sender<Job<C>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl<C: 'static> Thread<C> {
@@ -21,7 +23,7 @@ impl<C: 'static> Thread<C> {
     ) -> Result<Self, E> {
         let (jobs, queue) = mpsc::channel::<Job<C>>();
         let (ready, made) = mpsc::channel();
-        thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut owned = match make() {
                 Ok(owned) => owned,
                 Err(error) => return drop(ready.send(Err(error))),
@@ -32,7 +34,7 @@ impl<C: 'static> Thread<C> {
             }
         })?;
         made.recv().map_err(|_| gone())??;
-        Ok(Self { jobs })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Does something on the thread and waits for the answer. Once asked it is done, also if nobody waits any more.
@@ -45,7 +47,18 @@ impl<C: 'static> Thread<C> {
     /// Does something on the thread, some time.
     pub(crate) fn post(&self, job: impl FnOnce(&mut C) + Send + 'static) {
         // A thread that is gone has panicked; whoever waits for an answer hears of it.
-        let _ = self.jobs.send(Box::new(job));
+        let _ = self.jobs.as_ref().map(|jobs| jobs.send(Box::new(job)));
+    }
+}
+
+impl<C> Drop for Thread<C> {
+    fn drop(&mut self) {
+        self.jobs = None;
+        // A job may hold the last reference to its own thread; that one just runs out.
+        let other = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id());
+        if other.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("a thread of the launcher panicked");
+        }
     }
 }
 
