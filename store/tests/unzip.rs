@@ -115,6 +115,12 @@ fn the_summary_counts_what_is_there() {
     assert_eq!(summary, BundleSummary { entries: 3, unzipped_bytes: 6 });
 }
 
+#[test]
+fn a_streamed_zip_is_read() {
+    let streamed = |name: &str| Piece { streamed: true, ..file(name, name.as_bytes()) };
+    assert_eq!(unpacked(&[streamed("a"), streamed("b")]), expect([("a", "f644 a"), ("b", "f644 b")]));
+}
+
 /// What a common library writes: zip64 fields, a comment, both methods.
 #[test]
 fn an_ordinary_writers_zip_is_read() {

@@ -16,6 +16,8 @@ pub(crate) struct Piece {
     pub(crate) size: Option<u32>,
     /// Refers to the data of the entry before instead of having its own.
     pub(crate) shares: bool,
+    /// Sizes and checksum follow the data, as a writer has it that can't go back.
+    pub(crate) streamed: bool,
 }
 
 pub(crate) fn file(name: &str, content: &[u8]) -> Piece {
@@ -28,6 +30,7 @@ pub(crate) fn file(name: &str, content: &[u8]) -> Piece {
         method: None,
         size: None,
         shares: false,
+        streamed: false,
     }
 }
 
@@ -44,20 +47,28 @@ pub(crate) fn zip(pieces: &[Piece]) -> Vec<u8> {
     for piece in pieces {
         let compressed = if piece.deflated { deflate(&piece.content) } else { piece.content.clone() };
         let mut common = Vec::new();
-        common.extend(piece.flags.to_le_bytes());
+        common.extend((piece.flags | if piece.streamed { 8 } else { 0 }).to_le_bytes());
         common.extend(piece.method.unwrap_or(if piece.deflated { 8 } else { 0 }).to_le_bytes());
         common.extend([0; 4]);
-        common.extend(crc(&piece.content).to_le_bytes());
-        common.extend((compressed.len() as u32).to_le_bytes());
-        common.extend(piece.size.unwrap_or(piece.content.len() as u32).to_le_bytes());
+        let mut sizes = crc(&piece.content).to_le_bytes().to_vec();
+        sizes.extend((compressed.len() as u32).to_le_bytes());
+        sizes.extend(piece.size.unwrap_or(piece.content.len() as u32).to_le_bytes());
+        let local = common.len()..common.len() + sizes.len();
+        common.extend(&sizes);
         common.extend((piece.name.len() as u16).to_le_bytes());
         common.extend([0; 2]);
         if !piece.shares {
             offset = zip.len() as u32;
             zip.extend(b"PK\x03\x04\x14\0");
+            let header = zip.len();
             zip.extend(&common);
             zip.extend(&piece.name);
             zip.extend(&compressed);
+            if piece.streamed {
+                zip[header..][local].fill(0);
+                zip.extend(b"PK\x07\x08");
+                zip.extend(&sizes);
+            }
         }
         directory.extend(b"PK\x01\x02\x14\x03\x14\0");
         directory.extend(&common);
