@@ -22,12 +22,15 @@ use crate::{BundleStore, StoreFailure};
 /// that refers to it lies less.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(3_600);
 
-/// Bundles in a directory. Several processes may share it.
+/// Bundles in a directory. Several processes may read it; one stores and removes.
 pub struct FileBundles(Arc<Shared>);
 
 struct Shared {
     dir: PathBuf,
     grace: Duration,
+    /// Held while a file's age is judged and what follows from it is done: between the look of [`Shared::retain`] and
+    /// its removal no upload may take the file for stored.
+    aging: Mutex<()>,
     /// Bundles that this process wrote or read through.
     verified: Mutex<HashSet<BundleDigest>>,
 }
@@ -47,7 +50,8 @@ impl FileBundles {
 
     /// As [`Self::open`], with another grace period.
     pub async fn open_with(dir: &Path, grace: Duration) -> Result<Self, StoreFailure> {
-        let shared = Arc::new(Shared { dir: dir.to_owned(), grace, verified: Mutex::default() });
+        let shared =
+            Arc::new(Shared { dir: dir.to_owned(), grace, aging: Mutex::default(), verified: Mutex::default() });
         let bundles = Self(shared);
         bundles.off_thread(|shared| fs::create_dir_all(&shared.dir).map_err(failed("create", &shared.dir))).await?;
         Ok(bundles)
@@ -93,13 +97,13 @@ impl Shared {
 
     /// Whether the bundle is there and sound. Makes it new, so that its grace period begins again.
     fn touch(&self, path: &Path, zip: &[u8]) -> io::Result<bool> {
+        let _aging = self.aging();
         let file = match File::options().write(true).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
         file.set_modified(SystemTime::now())?;
-        // A `retain` may have removed the name meanwhile; then it must be written again.
         Ok(fs::read(path).is_ok_and(|content| content == zip))
     }
 
@@ -138,6 +142,7 @@ impl Shared {
         let mut removed = 0;
         for entry in fs::read_dir(&self.dir).map_err(failed("list", &self.dir))? {
             let path = entry.map_err(failed("list", &self.dir))?.path();
+            let _aging = self.aging();
             let digest = digest_of(&path);
             if digest.is_some_and(|digest| keep.contains(&digest)) || !self.is_ours_and_old(&path) {
                 continue;
@@ -160,6 +165,10 @@ impl Shared {
 
     fn path(&self, digest: BundleDigest) -> PathBuf {
         self.dir.join(format!("{digest}.zip"))
+    }
+
+    fn aging(&self) -> MutexGuard<'_, ()> {
+        self.aging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn verified(&self) -> MutexGuard<'_, HashSet<BundleDigest>> {
