@@ -34,6 +34,7 @@ use hearth_daemon::Clock;
 use hearth_domain::RequestId;
 use hearth_domain::limits::{BUNDLE_ZIP_MAX_BYTES, SYNC_REQUEST_MAX_BYTES};
 use http::HeaderValue;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::activation::Activator;
@@ -87,6 +88,8 @@ pub(crate) struct Api {
     pub(crate) invoker: Arc<Invoker>,
     activator: Activator,
     metering: Arc<Metering>,
+    /// Cancelled when the frontend shuts down: long polls end.
+    stopping: CancellationToken,
     verifier: Verifier,
     bodies: BodyBudget,
     specs: SpecCache,
@@ -94,19 +97,23 @@ pub(crate) struct Api {
     metrics: Metrics,
 }
 
+/// What the frontend runs and the API uses.
+pub(crate) struct Works {
+    pub(crate) invoker: Arc<Invoker>,
+    pub(crate) metering: Arc<Metering>,
+    pub(crate) activator: Activator,
+    pub(crate) metrics: Metrics,
+    /// Cancelled when the frontend shuts down: long polls end.
+    pub(crate) stopping: CancellationToken,
+}
+
 impl Api {
-    pub(crate) fn new(
-        config: Config,
-        deps: Deps,
-        invoker: Arc<Invoker>,
-        metering: Arc<Metering>,
-        activator: Activator,
-        metrics: Metrics,
-    ) -> Self {
+    pub(crate) fn new(config: Config, deps: Deps, works: Works) -> Self {
+        let Works { invoker, metering, activator, metrics, stopping } = works;
         let verifier = Verifier::new(config.only_own_region.then(|| config.region.clone()));
         let bodies = BodyBudget::new(config.body_memory_bytes, config.body_timeout);
         let (specs, changes) = (SpecCache::default(), ChangeLocks::default());
-        Self { config, deps, invoker, metering, activator, verifier, bodies, specs, changes, metrics }
+        Self { config, deps, invoker, metering, activator, stopping, verifier, bodies, specs, changes, metrics }
     }
 
     /// The router over [`ROUTES`].

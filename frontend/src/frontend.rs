@@ -16,7 +16,7 @@ use tracing::error;
 
 use crate::Config;
 use crate::activation::Activator;
-use crate::api::Api;
+use crate::api::{Api, Works};
 use crate::asynchronous;
 use crate::bundle_cleanup;
 use crate::invocation::{EventRuns, Invoker};
@@ -76,8 +76,15 @@ impl Frontend {
         let activator = Activator::new(deps.catalog.clone(), deps.manager.clone(), tasks.clone());
         activator.resume().await?;
         bundle_cleanup::start(deps.catalog.clone(), deps.bundles.clone(), &tasks);
-        let api = Arc::new(Api::new(config, deps, invoker, metering.clone(), activator, metrics.clone()));
         let (connections, stop_serving) = (TaskTracker::new(), CancellationToken::new());
+        let works = Works {
+            invoker,
+            metering: metering.clone(),
+            activator,
+            metrics: metrics.clone(),
+            stopping: stop_serving.clone(),
+        };
+        let api = Arc::new(Api::new(config, deps, works));
         Ok(Arc::new(Self { api, metrics, metering, events, tasks, connections, stop_serving }))
     }
 

@@ -13,6 +13,8 @@ mod canonical;
 mod claim;
 #[cfg(test)]
 mod known_answers;
+#[cfg(test)]
+mod properties;
 mod sign;
 mod signing_key;
 mod verify;

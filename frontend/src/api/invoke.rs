@@ -1,5 +1,7 @@
 //! Invoke.
 
+use std::fmt::Write;
+
 use axum::body::Body;
 use axum::response::Response;
 use base64::Engine;
@@ -62,13 +64,14 @@ impl Api {
         payload: Bytes,
         log_tail: bool,
     ) -> Result<Response, ApiError> {
+        let trace_id = trace_id(call);
         let answer = self.invoker.invoke(Invocation {
             request_id: call.request_id.clone(),
             function: self.specs.of(record),
             payload,
             invoked_arn: target.arn(call.addressee(&self.config.region)),
             client_context: client_context(call)?,
-            trace_id: call.header("x-amzn-trace-id").filter(|id| id.len() <= TRACE_ID_MAX_BYTES).map(str::to_owned),
+            trace_id: Some(trace_id.clone()),
             log_tail,
             capacity_wait: self.config.capacity_wait,
         });
@@ -80,6 +83,7 @@ impl Api {
         let mut response = reply(200, record.function.version, Body::from(document))?;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert("x-amzn-trace-id", HeaderValue::from_str(&trace_id).map_err(ApiError::internal)?);
         if failed {
             headers.insert("x-amz-function-error", HeaderValue::from_static("Unhandled"));
         }
@@ -161,6 +165,18 @@ fn read_payload(call: &Call<'_>, invocation_type: InvocationType) -> Result<Byte
         ApiError::new(Code::InvalidRequestContentException, text)
     })?;
     Ok(call.body.clone())
+}
+
+/// The caller's trace, or one that begins here, in X-Ray's form: the time and 96 bits, here of the request's id.
+fn trace_id(call: &Call<'_>) -> String {
+    if let Some(given) = call.header("x-amzn-trace-id").filter(|id| !id.is_empty() && id.len() <= TRACE_ID_MAX_BYTES) {
+        return given.to_owned();
+    }
+    let mut root = String::with_capacity(48);
+    let _ = write!(root, "Root=1-{:08x}-", Clock::unix_ms() / 1_000);
+    root.extend(call.request_id.as_str().chars().filter(|digit| *digit != '-').take(24));
+    root.push_str(";Sampled=0");
+    root
 }
 
 fn client_context(call: &Call<'_>) -> Result<Option<String>, ApiError> {

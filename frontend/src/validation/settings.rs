@@ -7,12 +7,13 @@ use hearth_domain::limits::{
     ENVIRONMENT_MAX_BYTES, EPHEMERAL_STORAGE_MAX_MB, EPHEMERAL_STORAGE_MIN_MB, MEMORY_MAX_MB, MEMORY_MIN_MB,
     TIMEOUT_MAX_S, TIMEOUT_MIN_S,
 };
-use hearth_domain::{EphemeralStorage, InvalidId, MemorySize, Runtime, Timeout};
+use hearth_domain::{AccountId, EphemeralStorage, InvalidId, MemorySize, Runtime, Timeout};
 use hearth_store::FunctionRecord;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{ValidationErrors, check_environment};
+use crate::asynchronous::destination::FunctionTarget;
 
 const ROLE_PATTERN: &str = r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+";
 const HANDLER_PATTERN: &str = r"[^\s]+";
@@ -80,7 +81,7 @@ pub enum SettingsError {
     },
     /// A dead-letter target Hearth can't send to.
     #[error(
-        "The dead-letter target {0} can't be used: Hearth sends failed events to another function (give its ARN), and \
+        "The dead-letter target {0} can't be used: Hearth sends failed events to another function of the account (give its ARN), and \
          keeps those without a target for `hearth dead-letters`."
     )]
     DeadLetterTarget(String),
@@ -196,7 +197,7 @@ impl Settings {
             record.runtime = runtime;
         }
         if let Some(target) = self.dead_letter_config.and_then(|config| config.target_arn) {
-            record.dead_letter_target = dead_letter_target(target)?;
+            record.dead_letter_target = dead_letter_target(target, &record.function.account)?;
         }
         if let Some(variables) = self.environment.map(|environment| environment.variables.unwrap_or_default()) {
             check_environment(&variables)?;
@@ -259,12 +260,15 @@ fn replace(slot: &mut String, value: Option<String>) {
     }
 }
 
-fn dead_letter_target(target: String) -> Result<Option<String>, SettingsError> {
+/// An empty one takes the target away.
+fn dead_letter_target(target: String, account: &AccountId) -> Result<Option<String>, SettingsError> {
     if target.is_empty() {
         return Ok(None);
     }
-    let is_function = target.split(':').nth(2) == Some("lambda") && target.split(':').nth(5) == Some("function");
-    if is_function { Ok(Some(target)) } else { Err(SettingsError::DeadLetterTarget(target)) }
+    match FunctionTarget::read(&target, account) {
+        Some(_) => Ok(Some(target)),
+        None => Err(SettingsError::DeadLetterTarget(target)),
+    }
 }
 
 /// The pattern above, by hand.

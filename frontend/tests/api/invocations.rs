@@ -35,8 +35,12 @@ async fn a_call_is_answered_with_lambdas_headers_and_one_id_everywhere() {
     assert_eq!(invoked.trace_id.as_deref(), Some("Root=1-2-3"));
     let completed = platform.fleet.completed.lock().unwrap()[0].clone();
     assert_eq!((completed.request_id.as_str(), completed.outcome), (id, SlotOutcome::Reusable));
+    assert_eq!(reply.header("x-amzn-trace-id"), "Root=1-2-3");
     let qualified = platform.invoke("echo:$LATEST", &[], b"").await;
     assert_eq!(&qualified.bytes[..], b"{}");
+    let trace = qualified.header("x-amzn-trace-id");
+    assert!(trace.starts_with("Root=1-") && trace.ends_with(";Sampled=0") && trace.len() == 50, "{trace}");
+    assert_eq!(platform.fleet.invoked.lock().unwrap()[1].trace_id.as_deref(), Some(trace));
     let arn = platform.fleet.invoked.lock().unwrap()[1].invoked_arn.clone();
     assert_eq!(arn, "arn:aws:lambda:us-east-1:000000000000:function:echo:$LATEST");
 }

@@ -10,3 +10,4 @@ mod own_routes;
 mod platform;
 mod refusals;
 mod server;
+mod warm_path;

@@ -50,6 +50,21 @@ async fn a_log_is_read_in_pages_and_followed() {
 }
 
 #[tokio::test]
+async fn following_a_log_does_not_hold_up_a_shutdown() {
+    let platform = Platform::start().await;
+    platform.create("echo", "app.handler").await;
+    let follow = platform.call("GET", "/hearth/v1/functions/echo/logs?waitMs=30000", &Value::Null);
+    let shutdown = async {
+        tokio::task::yield_now().await;
+        platform.frontend.shutdown(std::time::Duration::from_secs(5)).await
+    };
+    let both = async { tokio::join!(follow, shutdown) };
+    let (followed, stopped) = tokio::time::timeout(std::time::Duration::from_secs(5), both).await.expect("it ends");
+    assert_eq!((followed.status, stopped), (200, true));
+    assert_eq!(followed.json()["lines"], json!([]));
+}
+
+#[tokio::test]
 async fn usage_is_there_as_soon_as_the_answer() {
     let platform = Platform::start().await;
     platform.create("echo", "app.handler").await;

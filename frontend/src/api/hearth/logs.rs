@@ -17,6 +17,7 @@ use hearth_domain::WorkerId;
 use hearth_protocol::Worker;
 use hearth_protocol::worker::{LogLine, LogPage, LogQuery};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::super::call::Call;
 use super::super::{Api, json};
@@ -78,14 +79,10 @@ impl Api {
         }
         if report.lines.is_empty() && wait > 0 {
             let wait = Duration::from_millis(wait);
-            let mut later: FuturesUnordered<_> =
-                workers.iter().map(|(id, worker)| ask(id, worker, query(&cursor, id, wait))).collect();
-            // The first worker with a line ends the wait; what the others have comes with the next call.
-            while let Some((id, page)) = later.next().await {
-                report.take(id, page, &mut cursor);
-                if !report.lines.is_empty() {
-                    break;
-                }
+            let later = workers.iter().map(|(id, worker)| ask(id, worker, query(&cursor, id, wait))).collect();
+            // A frontend that shuts down answers at once: the client goes on at another one.
+            if let Some(Some((id, page))) = self.stopping.run_until_cancelled(first_line(later, wait)).await {
+                report.take(id, Some(page), &mut cursor);
             }
         }
         json(200, &report.finish(&cursor))
@@ -104,6 +101,22 @@ impl Api {
 
 async fn ask<'a>(id: &'a WorkerId, worker: &Arc<dyn Worker>, query: LogQuery) -> (&'a WorkerId, Option<LogPage>) {
     (id, worker.read_log(query).await.ok())
+}
+
+/// The first page with a line; what the others have comes with the next call. If nobody can be asked the wait is
+/// kept all the same, for a client would ask again at once.
+async fn first_line<'a>(
+    mut pages: FuturesUnordered<impl Future<Output = (&'a WorkerId, Option<LogPage>)>>,
+    wait: Duration,
+) -> Option<(&'a WorkerId, LogPage)> {
+    let deadline = Instant::now() + wait;
+    while let Some((id, page)) = pages.next().await {
+        if let Some(page) = page.filter(|page| !page.lines.is_empty()) {
+            return Some((id, page));
+        }
+    }
+    tokio::time::sleep_until(deadline).await;
+    None
 }
 
 #[derive(Default)]
