@@ -30,9 +30,6 @@ const POOLED_LIMITS: Limits = Limits {
     tmp_bytes: 512 * 1024 * 1024,
 };
 
-/// User and group that function code runs as within its sandbox.
-const GUEST_USER: &str = "993:990";
-
 /// Boots sandboxes, a bounded number at a time.
 pub(crate) struct Boots {
     launcher: Arc<dyn Launcher>,
@@ -143,11 +140,14 @@ impl Boots {
     }
 
     fn shim_arguments(&self, class: RuntimeClass) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = match self.launcher.isolation() {
-            // The host's ports are shared with everybody, and its users are real.
-            Isolation::Process => vec!["--runtime-api".into(), "127.0.0.1:0".into()],
-            Isolation::Jail | Isolation::Kvm => vec!["--user".into(), GUEST_USER.into()],
-        };
+        let mut arguments: Vec<OsString> = Vec::new();
+        if self.launcher.isolation() == Isolation::Process {
+            // The host's ports are shared with everybody: any free one.
+            arguments.extend(["--runtime-api".into(), "127.0.0.1:0".into()]);
+        }
+        if let Some((uid, gid)) = self.launcher.user() {
+            arguments.extend(["--user".into(), format!("{uid}:{gid}").into()]);
+        }
         let command = self.offer.command(class, self.runtime_dir());
         if !command.is_empty() {
             arguments.push("--".into());

@@ -1,5 +1,7 @@
 //! A worker on a fake launcher, and short words for what tests ask of it.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +18,7 @@ use hearth_guest_protocol::{
     GuestError, InitDone as GuestInitDone, Invoke, Log, PROTOCOL_VERSION, Ready, Response, RuntimeExit, host_message,
     response,
 };
-use hearth_microvm::Ended;
+use hearth_microvm::{Ended, Launcher};
 use hearth_protocol::placement::{
     ClaimOutcome, ClaimRequest, FleetWorker, Grant, ReleaseRequest, RenewRequest, RenewResponse, ReportAck,
     WorkerReport,
@@ -52,16 +54,11 @@ impl Fixture {
 
     /// A worker that is configured further.
     pub(crate) async fn with(script: Script, configure: impl FnOnce(&mut Config)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let endpoint = WorkerEndpoint { id: WorkerId::new("worker-1").unwrap(), url: "".into() };
-        let mut config = Config::new(endpoint, dir.path().to_owned(), std::env::current_exe().unwrap());
-        (config.memory_mb, config.memory_overcommit_percent) = (Some(1_024), 100);
-        configure(&mut config);
         let launcher = FakeLauncher::new(script);
-        let placement = Arc::new(FakePlacement::default());
-        let bundles = Arc::new(OneBundle::new());
-        let deps = Deps { launcher: launcher.clone(), bundles, placement: placement.clone() };
-        let worker = Worker::start(config, deps, &prometheus::Registry::new()).await.unwrap();
+        let bundles = Bundles::new();
+        bundles.add(function("").bundle, &[("bootstrap", "", 0o755)]);
+        let shim = std::env::current_exe().unwrap();
+        let (worker, placement, dir) = start(launcher.clone(), bundles, shim, configure).await;
         Self { worker, launcher, placement, _dir: dir }
     }
 
@@ -256,29 +253,53 @@ pub(crate) fn answer(request_id: &str, outcome: response::Outcome) -> Response {
     Response { request_id: request_id.into(), outcome: Some(outcome) }
 }
 
-/// A store with one small bundle under every digest.
-struct OneBundle {
-    zip: tempfile::NamedTempFile,
+/// Starts a worker of 1 GB in a directory of its own.
+pub(crate) async fn start(
+    launcher: Arc<dyn Launcher>,
+    bundles: Arc<Bundles>,
+    shim: PathBuf,
+    configure: impl FnOnce(&mut Config),
+) -> (Arc<Worker>, Arc<FakePlacement>, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let endpoint = WorkerEndpoint { id: WorkerId::new("worker-1").unwrap(), url: "".into() };
+    let mut config = Config::new(endpoint, dir.path().to_owned(), shim);
+    (config.memory_mb, config.memory_overcommit_percent) = (Some(1_024), 100);
+    configure(&mut config);
+    let placement = Arc::new(FakePlacement::default());
+    let deps = Deps { launcher, bundles, placement: placement.clone() };
+    let worker = Worker::start(config, deps, &prometheus::Registry::new()).await.unwrap();
+    (worker, placement, dir)
 }
 
-impl OneBundle {
-    fn new() -> Self {
-        let zip = tempfile::NamedTempFile::new().unwrap();
-        let mut writer = zip::ZipWriter::new(zip.reopen().unwrap());
-        writer.start_file("bootstrap", zip::write::SimpleFileOptions::default()).unwrap();
-        writer.finish().unwrap();
-        Self { zip }
+/// Bundles that tests put together file by file.
+pub(crate) struct Bundles {
+    dir: tempfile::TempDir,
+}
+
+impl Bundles {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { dir: tempfile::tempdir().unwrap() })
+    }
+
+    /// Adds a bundle of files, each with its content and mode.
+    pub(crate) fn add(&self, digest: BundleDigest, files: &[(&str, impl AsRef<[u8]>, u32)]) {
+        let mut zip = zip::ZipWriter::new(File::create(self.dir.path().join(digest.to_string())).unwrap());
+        for (name, content, mode) in files {
+            zip.start_file(*name, zip::write::SimpleFileOptions::default().unix_permissions(*mode)).unwrap();
+            zip.write_all(content.as_ref()).unwrap();
+        }
+        zip.finish().unwrap();
     }
 }
 
 #[async_trait]
-impl BundleStore for OneBundle {
+impl BundleStore for Bundles {
     async fn put(&self, _: Bytes) -> Result<BundleDigest, StoreFailure> {
         unreachable!("a worker stores no bundles")
     }
 
-    async fn fetch(&self, _: BundleDigest) -> Result<Option<PathBuf>, StoreFailure> {
-        Ok(Some(self.zip.path().to_owned()))
+    async fn fetch(&self, digest: BundleDigest) -> Result<Option<PathBuf>, StoreFailure> {
+        Ok(Some(self.dir.path().join(digest.to_string())))
     }
 
     async fn retain(&self, _: &[BundleDigest]) -> Result<usize, StoreFailure> {
