@@ -11,7 +11,8 @@ use crate::pool::PoolState;
 /// Counters, gauges and histograms of one worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
-    invocations: IntCounterVec,
+    succeeded: IntCounter,
+    failed: IntCounter,
     invocation_seconds: Histogram,
     cold_starts: IntCounterVec,
     inits: IntCounterVec,
@@ -30,8 +31,10 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Registers all of them; fails if another worker of this process has done so.
     pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let invocations = counters("hearth_worker_invocations_total", "Invocations by outcome.", "outcome")?;
         let metrics = Self {
-            invocations: counters("hearth_worker_invocations_total", "Invocations by outcome.", "outcome")?,
+            succeeded: invocations.with_label_values(&["success"]),
+            failed: invocations.with_label_values(&["error"]),
             invocation_seconds: seconds("hearth_worker_invocation_seconds", "Duration of invocations.")?,
             cold_starts: counters("hearth_worker_cold_starts_total", "Sandboxes given to functions.", "source")?,
             inits: counters("hearth_worker_inits_total", "Inits by outcome.", "outcome")?,
@@ -45,7 +48,7 @@ impl Metrics {
                 "Reports that placement did not take.",
             )?,
         };
-        registry.register(Box::new(metrics.invocations.clone()))?;
+        registry.register(Box::new(invocations))?;
         registry.register(Box::new(metrics.invocation_seconds.clone()))?;
         registry.register(Box::new(metrics.cold_starts.clone()))?;
         registry.register(Box::new(metrics.inits.clone()))?;
@@ -78,11 +81,10 @@ impl Metrics {
 
     /// An invocation is over.
     pub(crate) fn invocation_over(&self, answer: &InvokeResponse) {
-        let outcome = match &answer.response {
-            FunctionResponse::Success(_) => "success",
-            FunctionResponse::Error(_) => "error",
-        };
-        self.invocations.with_label_values(&[outcome]).inc();
+        match &answer.response {
+            FunctionResponse::Success(_) => self.succeeded.inc(),
+            FunctionResponse::Error(_) => self.failed.inc(),
+        }
         self.invocation_seconds.observe(answer.usage.duration.as_secs_f64());
     }
 

@@ -28,14 +28,13 @@ use hearth_protocol::worker::{
 };
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use self::core::SlotBounds;
+pub(crate) use self::core::SlotBounds;
 use self::task::{Command, SlotTask};
-use crate::Config;
 use crate::capacity::Admission;
 use crate::code::CodeCache;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
-use crate::pool::Pool;
+use crate::pool::{Boots, Pool};
 use crate::runtime::Offer;
 
 /// Commands that wait for one slot's task.
@@ -52,34 +51,14 @@ pub(crate) struct Host {
     pub(crate) logs: Logs,
     pub(crate) code: Arc<CodeCache>,
     pub(crate) pool: Arc<Pool>,
-    pub(crate) boots: Arc<crate::pool::Boots>,
+    pub(crate) boots: Arc<Boots>,
     pub(crate) offer: Offer,
     pub(crate) admission: Arc<Admission>,
     pub(crate) metrics: Metrics,
     /// Placement should hear of a change soon.
     pub(crate) changed: Notify,
-    bounds: SlotBounds,
-}
-
-impl Host {
-    /// Puts a host together.
-    #[expect(clippy::too_many_arguments, reason = "each part is made once, at the worker's start")]
-    pub(crate) fn new(
-        config: &Config,
-        clock: Clock,
-        tasks: Tasks,
-        logs: Logs,
-        code: Arc<CodeCache>,
-        pool: Arc<Pool>,
-        boots: Arc<crate::pool::Boots>,
-        offer: Offer,
-        admission: Arc<Admission>,
-        metrics: Metrics,
-    ) -> Arc<Self> {
-        let bounds = SlotBounds { init_timeout: config.init_timeout, freeze_idle_after: config.freeze_idle_after };
-        let changed = Notify::new();
-        Arc::new(Self { clock, tasks, logs, code, pool, boots, offer, admission, metrics, changed, bounds })
-    }
+    /// Bounds that no function sets.
+    pub(crate) bounds: SlotBounds,
 }
 
 /// A slot, as others see it.

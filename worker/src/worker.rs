@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use hearth_daemon::{Clock, Tasks};
 use hearth_domain::{FencingToken, SlotId};
 use hearth_microvm::{Isolation, Launcher, SandboxError, Unenforced};
-use hearth_protocol::placement::Placement;
+use hearth_protocol::placement::{Capacity, Placement};
 use hearth_protocol::worker::{
     FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogPage,
     LogQuery,
@@ -17,7 +17,7 @@ use hearth_protocol::worker::{
 use hearth_protocol::{Unreachable, Worker as WorkerRole};
 use hearth_store::BundleStore;
 use prometheus::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use crate::capacity::{self, Admission};
@@ -28,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::pool::{Boots, Pool, PoolBounds, PoolState};
 use crate::report::{Identity, Reporter};
 use crate::runtime::{Bootstraps, Offer};
-use crate::slot::{Host, Slots};
+use crate::slot::{Host, SlotBounds, Slots};
 
 /// Other roles and parts that a worker works with.
 pub struct Deps {
@@ -44,7 +44,6 @@ pub struct Deps {
 pub struct Worker {
     slots: Arc<Slots>,
     host: Arc<Host>,
-    pool: Arc<Pool>,
     tasks: Tasks,
     draining: watch::Sender<bool>,
     launcher: Arc<dyn Launcher>,
@@ -89,48 +88,14 @@ impl Worker {
         if left > 0 {
             warn!(sandboxes = left, "ended what an earlier worker had left");
         }
-        let (clock, tasks, metrics) = (Clock::start(), Tasks::new(), Metrics::new(registry)?);
-        let state = |what, name| StateDir { what, path: config.data_dir.join(name) };
-        let bootstraps = state("runtime files", "runtime").open(Bootstraps::write)?;
-        let boot_id = boot_id();
-        let code = state("unpacked code", "code").open(|path| {
-            CodeCache::open(path, &boot_id, bundles, config.code_cache_max_bytes, metrics.code_bytes.clone())
-        })?;
-        let log_dir = state("logs", "logs");
-        let logs = Logs::open(log_dir.path.clone(), config.logs, &tasks, metrics.log_entries_dropped.clone()).await;
-        let logs = logs.map_err(|source| log_dir.failed(source))?;
-        let offer = Offer::of_this_host().await;
+        let (tasks, metrics, incarnation) = (Tasks::new(), Metrics::new(registry)?, rand::random());
         let capacity = capacity::detect(&config);
+        let host = host(&config, launcher.clone(), bundles, &tasks, metrics, capacity, incarnation).await?;
         let isolation = launcher.isolation();
-        info!(%isolation, memory_mb = capacity.memory_mb, milli_cpus = capacity.milli_cpus, runtimes = ?offer.runtimes(), "worker starts");
-        let incarnation: u64 = rand::random();
-        let boots = Boots::new(
-            launcher.clone(),
-            config.shim.clone(),
-            offer.clone(),
-            bootstraps,
-            config.boot_concurrency,
-            format!("s{:08x}", incarnation >> 32),
-        );
-        let bounds =
-            PoolBounds { min: config.pool_size, max: config.pool_max, booting: config.boot_concurrency.div_ceil(2) };
-        let pool = Pool::start(bounds, offer.classes(), boots.clone(), clock, &tasks);
-        let admission = Admission::new(capacity, config.memory_overcommit_percent);
-        let name = config.endpoint.id.to_string();
-        let host = Host::new(
-            &config,
-            clock,
-            tasks.clone(),
-            logs,
-            Arc::new(code),
-            pool.clone(),
-            boots,
-            offer,
-            admission,
-            metrics,
-        );
+        info!(%isolation, ?capacity, runtimes = ?host.offer.runtimes(), "worker starts");
         let slots = Arc::new(Slots::new(host.clone()));
         let (draining, drains) = watch::channel(false);
+        let name = config.endpoint.id.to_string();
         let identity = Identity {
             endpoint: config.endpoint,
             incarnation,
@@ -138,22 +103,16 @@ impl Worker {
             isolation: isolation.to_string(),
             interval: config.report_interval,
         };
-        let reporter = Reporter {
-            identity,
-            host: host.clone(),
-            slots: slots.clone(),
-            placement,
-            draining: drains,
-            pool: pool.state(),
-        };
-        reporter.start(&tasks);
-        Ok(Arc::new(Self { slots, host, pool, tasks, draining, launcher, name }))
+        let pool = host.pool.state();
+        Reporter { identity, host: host.clone(), slots: slots.clone(), placement, draining: drains, pool }
+            .start(&tasks);
+        Ok(Arc::new(Self { slots, host, tasks, draining, launcher, name }))
     }
 
     /// Resolves when the pool can take a call of every runtime that boots here at all.
     pub async fn ready(&self) {
         // The pool's owner lives as long as the worker; should it have failed, the role ends by that.
-        if self.pool.state().wait_for(|state| state.ready).await.is_err() {
+        if self.host.pool.state().wait_for(|state| state.ready).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -161,7 +120,7 @@ impl Worker {
     /// Why the worker is not ready, or not for every runtime; empty if nothing is wrong.
     #[must_use]
     pub fn troubles(&self) -> Vec<String> {
-        let PoolState { ready, troubles, .. } = self.pool.state().borrow().clone();
+        let PoolState { ready, troubles, .. } = self.host.pool.state().borrow().clone();
         if ready || !troubles.is_empty() { troubles } else { vec!["sandboxes are booting".into()] }
     }
 
@@ -231,6 +190,46 @@ impl WorkerRole for Worker {
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, Unreachable> {
         self.host.logs.read(query).await.map_err(|error| self.unreachable(&error))
     }
+}
+
+/// Puts together what slots work with.
+async fn host(
+    config: &Config,
+    launcher: Arc<dyn Launcher>,
+    bundles: Arc<dyn BundleStore>,
+    tasks: &Tasks,
+    metrics: Metrics,
+    capacity: Capacity,
+    incarnation: u64,
+) -> Result<Arc<Host>, StartError> {
+    let clock = Clock::start();
+    let state = |what, name| StateDir { what, path: config.data_dir.join(name) };
+    let bootstraps = state("runtime files", "runtime").open(Bootstraps::write)?;
+    let code_bytes = metrics.code_bytes.clone();
+    let code = state("unpacked code", "code")
+        .open(|path| CodeCache::open(path, &boot_id(), bundles, config.code_cache_max_bytes, code_bytes))?;
+    let logs = state("logs", "logs");
+    let opened = Logs::open(logs.path.clone(), config.logs, tasks, metrics.log_entries_dropped.clone()).await;
+    let logs = opened.map_err(|source| logs.failed(source))?;
+    let offer = Offer::of_this_host().await;
+    // Sandboxes are named after the worker's run, so that those of an earlier one can't be meant.
+    let prefix = format!("s{:08x}", incarnation >> 32);
+    let boots = Boots::new(launcher, config.shim.clone(), offer.clone(), bootstraps, config.boot_concurrency, prefix);
+    let (min, max, booting) = (config.pool_size, config.pool_max, config.boot_concurrency.div_ceil(2));
+    let pool = Pool::start(PoolBounds { min, max, booting }, offer.classes(), boots.clone(), clock, tasks);
+    Ok(Arc::new(Host {
+        clock,
+        tasks: tasks.clone(),
+        logs,
+        code: Arc::new(code),
+        pool,
+        boots,
+        offer,
+        admission: Admission::new(capacity, config.memory_overcommit_percent),
+        metrics,
+        changed: Notify::new(),
+        bounds: SlotBounds { init_timeout: config.init_timeout, freeze_idle_after: config.freeze_idle_after },
+    }))
 }
 
 /// A directory of the worker's.

@@ -65,6 +65,7 @@ struct Equipment {
     sandbox: Box<dyn Sandbox>,
     reader: Reader,
     writer: Writer,
+    frozen: bool,
     _code: CodeLease,
 }
 
@@ -156,7 +157,8 @@ impl SlotTask {
         match prepared {
             Ok(Prepared { booted, code, init }) => {
                 let (reader, writer) = (booted.channel.reader, booted.channel.writer);
-                self.hands.equipment = Some(Equipment { sandbox: booted.sandbox, reader, writer, _code: code });
+                self.hands.equipment =
+                    Some(Equipment { sandbox: booted.sandbox, reader, writer, frozen: false, _code: code });
                 self.host.metrics.cold_start(booted.from_pool);
                 self.core.on_prepared(self.now(), booted.from_pool, init, &mut self.hands);
             }
@@ -246,9 +248,14 @@ impl SlotTask {
             result = result.and(sandbox.set_limits(prepare::limits(&self.function)).await);
         }
         if wishes.freeze {
-            result = result.and(sandbox.pause().await);
+            // Where the host can't freeze, the sandbox stays within its limits all the same; the launcher's
+            // `unenforced` says so.
+            match sandbox.pause().await {
+                Ok(()) => equipment.frozen = true,
+                Err(error) => debug!(%error, "an idle sandbox stays unfrozen"),
+            }
         }
-        if wishes.thaw {
+        if wishes.thaw && std::mem::take(&mut equipment.frozen) {
             result = result.and(sandbox.resume().await);
         }
         let sent = wishes.outgoing.map_or(Ok(()), |message| equipment.writer.queue(&message));

@@ -196,7 +196,10 @@ async fn python_runs_as_on_lambda() {
         let answer = real.invoke(1, r#"{"do":"raise"}"#).await;
         assert_eq!((outcome(&answer), answer.slot), ("KeyError", SlotOutcome::Reusable));
         let document: serde_json::Value = serde_json::from_str(&text(&answer)).unwrap();
-        assert_eq!((document["errorMessage"].as_str(), document["errorType"].as_str()), (Some("'lost'"), Some("KeyError")));
+        assert_eq!(
+            (document["errorMessage"].as_str(), document["errorType"].as_str()),
+            (Some("'lost'"), Some("KeyError"))
+        );
         assert!(document["stackTrace"].is_array());
         real.end().await;
     }
