@@ -29,7 +29,7 @@ impl Default for Config {
             ledger: LedgerConfig::default(),
             inits_per_worker: 32,
             calls_per_worker: 8,
-            call_timeout: CONNECT_TIMEOUT.saturating_mul(2),
+            call_timeout: CONNECT_TIMEOUT,
             init_margin: Duration::from_secs(5),
             queue: 4_096,
         }
