@@ -1,1 +1,6 @@
-//! (to come)
+//! What proves the house: a seeded simulation of the cores in virtual time.
+//!
+//! Absent on purpose: anything that ships.
+#![forbid(unsafe_code)]
+
+pub mod simulation;

@@ -146,7 +146,8 @@ impl Ledger {
 
     /// Starts a lease on a slot, counted from now, and says what its holder is to be told.
     pub(super) fn lease_out(&mut self, now: Moment, id: SlotId) -> Option<Grant> {
-        let slot = self.slots.get(&id)?;
+        let slot = self.slots.get_mut(&id)?;
+        slot.answers = slot.answers.saturating_add(1);
         let worker = self.workers.get(&slot.worker)?.report.worker.clone();
         let terms = self.config.terms;
         let lease = Lease { slot: id, token: slot.token, terms, counted_from: now };

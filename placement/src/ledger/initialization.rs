@@ -58,9 +58,10 @@ impl Ledger {
         }
     }
 
-    /// A grant certainly did not reach its holder: the slot ends now instead of when the lease is gone.
+    /// A grant certainly did not reach its holder: the slot ends now instead of when the lease is gone. Unless another answer
+    /// carried it, too: that one may have arrived.
     pub fn on_undelivered(&mut self, slot: SlotId, token: FencingToken, out: &mut impl Outbox) {
-        let granted = |slot: &&Slot| slot.token == token && matches!(slot.phase, Phase::Leased(_));
+        let granted = |slot: &&Slot| slot.token == token && slot.answers == 1 && matches!(slot.phase, Phase::Leased(_));
         if self.slots.get(&slot).filter(granted).is_some() {
             self.end_slot(slot, out);
         }
@@ -92,6 +93,7 @@ impl Ledger {
             need: Need::of(claim.function.memory),
             phase: Phase::Initializing { claim: id.clone(), attempt },
             sight: Sight::UNSEEN,
+            answers: 0,
         };
         let request = InitSlot {
             slot: self.ids.draw(),

@@ -174,6 +174,7 @@ impl Ledger {
             need: need_of_reported(seen.memory_mb),
             phase,
             sight: Sight::Reported(seen.state),
+            answers: 0,
         };
         self.insert_slot(seen.slot, slot);
     }

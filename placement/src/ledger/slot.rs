@@ -16,6 +16,8 @@ pub(super) struct Slot {
     pub(super) need: Need,
     pub(super) phase: Phase,
     pub(super) sight: Sight,
+    /// How many answers carried a lease on it.
+    pub(super) answers: u32,
 }
 
 /// Where it is in its life; see the ledger's head.

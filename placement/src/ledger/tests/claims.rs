@@ -152,6 +152,17 @@ fn a_grant_nobody_heard_of_ends_at_once() {
 }
 
 #[test]
+fn a_grant_that_was_answered_twice_may_have_been_heard_of() {
+    let mut bench = Bench::with_workers(&["w1"]);
+    let (_, slot, token) = bench.granted("c1", "m1");
+    bench.claim("c1", "m1", 128, 1);
+    bench.sent_grant();
+    bench.ledger.on_undelivered(slot, token, &mut bench.out);
+    assert!(bench.renew("m1", slot, token).renewed[0].is_some());
+    bench.nothing_else();
+}
+
+#[test]
 fn who_lacks_room_makes_others_give_back_once() {
     let mut bench = Bench::with_workers(&["w1"]);
     let (_, slot, token) = bench.granted("c1", "m1");

@@ -1,0 +1,100 @@
+//! Sees everything, in true time, and panics when a promise is broken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth_domain::{FencingToken, FunctionRef, SlotId};
+
+use super::event::ManagerLife;
+
+/// What really happened.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    /// The newest grant of each slot, and to whom.
+    granted: BTreeMap<SlotId, (FencingToken, ManagerLife)>,
+    /// What the placement of now has decided to end.
+    reclaimed: BTreeSet<(SlotId, FencingToken)>,
+    /// Tokens given out for each slot.
+    tokens: BTreeMap<SlotId, FencingToken>,
+    /// Sandboxes that have seen code: number, and whose.
+    sandboxes: BTreeMap<(usize, u64), FunctionRef>,
+    /// The function of each slot.
+    functions: BTreeMap<SlotId, FunctionRef>,
+    /// Slots made for each function, and the workers that made them.
+    made: BTreeMap<FunctionRef, (usize, BTreeSet<usize>)>,
+}
+
+impl Oracle {
+    /// Placement answers with a grant.
+    pub(super) fn on_granted(&mut self, slot: SlotId, token: FencingToken, to: ManagerLife) {
+        assert!(!self.reclaimed.contains(&(slot, token)), "{slot} is granted to {to:?} after it was reclaimed");
+        if let Some((before, holder)) = self.granted.insert(slot, (token, to)) {
+            assert_eq!(holder.0, to.0, "{slot} is granted to another holder");
+            assert!(before <= token, "{slot} is granted with a token older than one before");
+            let same_life = holder.1 == to.1;
+            assert!(before < token || same_life, "{slot}: a new life of its holder got the same token {token:?}");
+        }
+    }
+
+    /// Placement makes a slot or gives it a new token.
+    pub(super) fn on_token(&mut self, slot: SlotId, token: FencingToken) {
+        if let Some(before) = self.tokens.insert(slot, token) {
+            assert!(before < token, "{slot}: token {token:?} after {before:?}");
+        }
+    }
+
+    /// The newest token of a slot.
+    pub(super) fn token(&self, slot: SlotId) -> FencingToken {
+        self.tokens.get(&slot).copied().unwrap_or(FencingToken(0))
+    }
+
+    /// Placement decides to end a slot. That nobody may still use it is checked by the world, which knows the holders.
+    pub(super) fn on_reclaimed(&mut self, slot: SlotId, token: FencingToken) {
+        self.reclaimed.insert((slot, token));
+    }
+
+    pub(super) fn is_reclaimed(&self, slot: SlotId, token: FencingToken) -> bool {
+        self.reclaimed.contains(&(slot, token))
+    }
+
+    /// Another placement takes over: what the one before wanted to end, it may let live.
+    pub(super) fn on_placement_started(&mut self) {
+        self.reclaimed.clear();
+    }
+
+    /// A holder hands a slot to a call.
+    pub(super) fn on_reserved(&self, slot: SlotId, token: FencingToken, by: ManagerLife) {
+        assert!(!self.reclaimed.contains(&(slot, token)), "{by:?} uses {slot} ({token:?}) after it was reclaimed");
+        let holder = self.granted.get(&slot).map(|(_, holder)| holder.0);
+        assert_eq!(holder, Some(by.0), "{by:?} uses {slot}, which is another's");
+    }
+
+    /// A worker starts an invocation on a slot.
+    pub(super) fn on_started(
+        &self,
+        slot: SlotId,
+        token: FencingToken,
+        reserved_by: ManagerLife,
+        function: &FunctionRef,
+    ) {
+        let granted = self.granted.get(&slot);
+        let right = granted == Some(&(token, reserved_by));
+        assert!(right, "{slot} runs a call of {reserved_by:?} with {token:?}, but is granted as {granted:?}");
+        assert_eq!(self.functions.get(&slot), Some(function), "{slot} runs another function than it was made for");
+    }
+
+    /// A worker binds a sandbox to a slot.
+    pub(super) fn on_bound(&mut self, worker: usize, sandbox: u64, slot: SlotId, function: &FunctionRef) {
+        let before = self.sandboxes.insert((worker, sandbox), function.clone());
+        assert_eq!(before, None, "worker {worker} reuses sandbox {sandbox}");
+        let of_slot = self.functions.entry(slot).or_insert_with(|| function.clone());
+        assert_eq!(of_slot, function, "{slot} is made for two functions");
+        let (slots, workers) = self.made.entry(function.clone()).or_default();
+        *slots += 1;
+        workers.insert(worker);
+    }
+
+    /// How many slots a function got, and on which workers.
+    pub(super) fn made(&self, function: &FunctionRef) -> (usize, usize) {
+        self.made.get(function).map_or((0, 0), |(slots, workers)| (*slots, workers.len()))
+    }
+}
