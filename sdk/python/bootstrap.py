@@ -478,8 +478,8 @@ def set_search_path(task_root):
     """Code first, then layers, then this directory, as in AWS's runtimes."""
     version = "python{}.{}".format(*sys.version_info[:2])
     layers = ["/opt/python/lib/{}/site-packages".format(version), "/opt/python"]
-    given = [entry for entry in os.environ.get("PYTHONPATH", "").split(":") if entry]
     here = os.path.dirname(os.path.abspath(__file__))
+    given = [entry for entry in os.environ.get("PYTHONPATH", "").split(":") if entry not in ("", here)]
     first = [task_root, *given, *layers, here]
     sys.path[:] = first + [entry for entry in sys.path if entry not in first]
 

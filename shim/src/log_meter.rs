@@ -1,16 +1,21 @@
 //! How much of what an invocation writes is kept.
 //!
-//! Invariant: between two turns at most [`INVOCATION_LOG_MAX_BYTES`] are let through, and every byte above is counted and
-//! told. The runtime is never stopped from writing: what is too much is read and thrown away.
+//! Invariant: between two turns at most [`INVOCATION_LOG_MAX_BYTES`] in at most [`MAX_MESSAGES`] are let through, and every
+//! byte above is counted and told. The runtime is never stopped from writing: what is too much is read and thrown away.
 
 use hearth_domain::limits::INVOCATION_LOG_MAX_BYTES;
 use hearth_guest_protocol::Log;
+
+/// Messages of one invocation: a flood of single bytes must not cost the worker a message each for ever. The worker takes
+/// four times as many for an attack.
+const MAX_MESSAGES: usize = 1_000_000;
 
 /// Counts the bytes of the invocation that writes now.
 #[derive(Debug)]
 pub struct LogMeter {
     request_id: String,
     left: usize,
+    messages_left: usize,
     dropped: u64,
 }
 
@@ -18,13 +23,14 @@ impl LogMeter {
     /// A meter that counts for nobody yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { request_id: String::new(), left: INVOCATION_LOG_MAX_BYTES, dropped: 0 }
+        Self { request_id: String::new(), left: INVOCATION_LOG_MAX_BYTES, messages_left: MAX_MESSAGES, dropped: 0 }
     }
 
     /// These bytes were written: what of them is to be sent, if anything.
     pub fn take(&mut self, data: &[u8]) -> Option<Log> {
-        let kept = data.len().min(self.left);
+        let kept = if self.messages_left > 0 { data.len().min(self.left) } else { 0 };
         self.left -= kept;
+        self.messages_left = self.messages_left.saturating_sub(1);
         self.dropped += (data.len() - kept) as u64;
         (kept > 0).then(|| Log {
             request_id: self.request_id.clone(),
@@ -67,5 +73,13 @@ mod tests {
         assert_eq!(meter.turn("b".into()), Some(note));
         assert_eq!(meter.take(b"fresh").unwrap().request_id, "b");
         assert_eq!(meter.turn(String::new()), None);
+    }
+
+    #[test]
+    fn single_bytes_are_counted_by_the_message() {
+        let mut meter = LogMeter::new();
+        let sent = (0..MAX_MESSAGES + 5).filter_map(|_| meter.take(b"x")).count();
+        assert_eq!(sent, MAX_MESSAGES);
+        assert_eq!(meter.turn(String::new()).unwrap().dropped_bytes, 5);
     }
 }

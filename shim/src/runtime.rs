@@ -4,8 +4,10 @@
 //! a line there; then it waits for one JSON document and the end of the stream:
 //! `{"environment":{…},"handler":"…","taskRoot":"…"}`.
 //!
-//! Some variables have an effect only when a process starts ([`START_ONLY`]). If the function sets one of them, or a
+//! Some variables have an effect only when a process starts ([`start_only`]). If the function sets one of them, or a
 //! wrapper script, the pre-started process is of no use to it and a new one is started with the whole environment.
+
+mod start_only;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -24,13 +26,6 @@ use crate::config::{Config, User};
 use crate::output::Output;
 use crate::sys;
 
-/// Variables, by prefix, that the dynamic linker, libc or an interpreter read when they start and not again.
-const START_ONLY: [&str; 6] = ["LD_", "GLIBC_", "MALLOC_", "NODE_OPTIONS", "NODE_EXTRA_CA_CERTS", "PYTHON"];
-/// Starts with one of them and is read by our bootstrap whenever it is told.
-const NOT_START_ONLY: &str = "PYTHONPATH";
-/// A program that starts the runtime in its place, with the runtime's command line as its arguments
-/// (AWS Lambda developer guide, "Modifying the runtime environment", wrapper scripts).
-const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 /// Where a custom runtime may lie besides the function's code: a layer.
 const LAYER_BOOTSTRAP: &str = "/opt/bootstrap";
 
@@ -74,12 +69,7 @@ impl Starter {
 
     /// Whether a pre-started process can serve this function.
     pub(crate) fn pre_started_fits(&self, init: &Init) -> bool {
-        init.environment.iter().all(|variable| {
-            let (name, value) = (variable.name.as_str(), OsStr::new(&variable.value));
-            let start_only = name != NOT_START_ONLY && START_ONLY.iter().any(|prefix| name.starts_with(prefix));
-            let known = self.environment.iter().any(|(known, same)| known == name && same == value);
-            name != WRAPPER && (!start_only || known)
-        })
+        start_only::fits(&self.environment, &init.environment)
     }
 
     /// Starts the runtime for a known function.
@@ -111,7 +101,8 @@ impl Starter {
     }
 
     fn managed_command(&self, init: &Init) -> Command {
-        let wrapper = init.environment.iter().find(|variable| variable.name == WRAPPER && !variable.value.is_empty());
+        let wrapper =
+            init.environment.iter().find(|variable| variable.name == start_only::WRAPPER && !variable.value.is_empty());
         let mut line = wrapper.map(|variable| OsString::from(&variable.value)).into_iter().chain(self.command.clone());
         let mut command = Command::new(line.next().unwrap_or_default());
         command.args(line);

@@ -1,4 +1,4 @@
-//! The life cycle of the runtime, event by event: what is delivered, and what is answered.
+//! The life cycle step by step, its table, and its promises under any order of events.
 
 use std::cell::Cell;
 use std::rc::Rc;
