@@ -3,6 +3,7 @@
 mod completions;
 mod dead_letters;
 mod deploy;
+mod doctor;
 mod functions;
 mod invoke;
 mod logs;
@@ -35,6 +36,8 @@ pub(crate) enum ClientCommand {
     Workers(OnPlatform<workers::Workers>),
     /// List events that were given up
     DeadLetters(OnPlatform<dead_letters::DeadLetters>),
+    /// Say what this machine can run, and what to do about the rest
+    Doctor(doctor::Doctor),
     /// Write a completion script for a shell
     Completions(completions::Completions),
 }
@@ -68,6 +71,7 @@ impl ClientCommand {
             Self::Usage(command) => command.run(variable),
             Self::Workers(command) => command.run(variable),
             Self::DeadLetters(command) => command.run(variable),
+            Self::Doctor(doctor) => doctor.run(),
             Self::Completions(completions) => completions.run(),
         }
     }

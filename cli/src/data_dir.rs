@@ -17,7 +17,25 @@ pub(crate) fn default_data_dir(variable: impl Fn(&str) -> Option<String>) -> Pat
     data_home.unwrap_or_else(home).join("hearth")
 }
 
-/// Whether this process runs as root: `/proc/self` belongs to its effective user.
+/// Whether this process is root of the host, not of a user namespace: `up` enters one for an ordinary user, and must
+/// find the same directory as the client commands, which don't. `/proc/self` belongs to the effective user.
 fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+    let is_zero = std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0);
+    is_zero && std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| is_whole(&map))
+}
+
+/// Whether a map of ids (user_namespaces(7)) is that of the host: every id is itself.
+fn is_whole(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_map_of_a_user_namespace_is_not_the_hosts() {
+        assert!(is_whole("         0          0 4294967295\n"));
+        assert!(!is_whole("0 1000 1\n") && !is_whole("0 1000 1\n1 100000 65536\n") && !is_whole(""));
+    }
 }

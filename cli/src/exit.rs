@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// All went well.
     Success = 0,
-    /// The function answered with an error (`invoke`), or the check failed (`doctor`).
+    /// The function answered with an error (`invoke`).
     FunctionError = 1,
     /// The command can't be carried out as it was typed.
     Usage = 2,
@@ -24,7 +24,7 @@ pub(crate) enum Exit {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0   all went well
-  1   the function answered with an error, or `doctor` found that nothing can run here
+  1   the function answered with an error
   2   the command can't be carried out as it was typed
   3   credentials are missing or were refused
   4   the platform refused the request: no such function, an invalid value, a conflict
@@ -44,6 +44,11 @@ impl Failure {
         Self { exit, message: message.into(), remedy: None }
     }
 
+    /// Nobody reads the output any more (`hearth logs | head`): nothing is left to do, and nothing to say.
+    pub(crate) fn nobody_reads() -> Self {
+        Self::new(Exit::Success, "")
+    }
+
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
@@ -55,6 +60,13 @@ impl Failure {
 
     pub(crate) fn exit(&self) -> Exit {
         self.exit
+    }
+
+    /// Says on standard error what there is to say.
+    pub(crate) fn tell(&self) {
+        if !self.message.is_empty() {
+            eprintln!("{self}");
+        }
     }
 }
 

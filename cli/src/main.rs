@@ -17,10 +17,10 @@ mod serve;
 use std::process::ExitCode;
 
 use arguments::Arguments;
-use clap::{Command, CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 
 fn main() -> ExitCode {
-    let matches = serve::commands().into_iter().fold(Arguments::command(), Command::subcommand).get_matches();
+    let matches = arguments::tree().get_matches();
     if let Some(exit) = matches.subcommand().and_then(|(name, matches)| serve::run(name, matches, environment)) {
         return exit;
     }
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match arguments.command.run(environment) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("{failure}");
+            failure.tell();
             failure.exit().into()
         }
     }

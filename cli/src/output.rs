@@ -3,12 +3,14 @@
 mod table;
 mod time;
 
+use std::io::{ErrorKind, Write};
+
 use clap::ValueEnum;
 
 pub(crate) use table::Table;
 pub(crate) use time::utc;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// How results are written to standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -19,9 +21,10 @@ pub(crate) enum Output {
     Json,
 }
 
-/// Writes a line to standard output. That nobody reads it any more (`hearth logs | head`) ends the command quietly.
+/// Writes a line to standard output.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
-    use std::io::Write;
-    writeln!(std::io::stdout(), "{text}")
-        .map_err(|error| Failure::new(crate::exit::Exit::Success, format!("standard output: {error}")))
+    writeln!(std::io::stdout(), "{text}").map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Failure::nobody_reads(),
+        _ => Failure::new(Exit::Unavailable, format!("standard output: {error}")),
+    })
 }

@@ -1,9 +1,9 @@
 //! `hearth completions SHELL`.
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use crate::arguments::Arguments;
+use crate::arguments;
 use crate::exit::{Exit, Failure};
 
 /// For bash: `hearth completions bash > /etc/bash_completion.d/hearth`.
@@ -16,7 +16,7 @@ pub(crate) struct Completions {
 impl Completions {
     #[allow(clippy::unnecessary_wraps, reason = "one signature for all commands")]
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        clap_complete::generate(self.shell, &mut Arguments::command(), "hearth", &mut std::io::stdout());
+        clap_complete::generate(self.shell, &mut arguments::tree(), "hearth", &mut std::io::stdout());
         Ok(Exit::Success)
     }
 }

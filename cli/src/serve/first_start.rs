@@ -35,7 +35,8 @@ pub(crate) async fn ensure_credentials(catalog: &Arc<dyn Catalog>, data_dir: &Pa
 fn new_key(account: AccountId) -> AccessKey {
     const ID_CHARACTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let mut random = rand::rng();
-    let id = (0..16).map(|_| char::from(ID_CHARACTERS[random.random_range(0..ID_CHARACTERS.len())])).collect::<String>();
+    let id =
+        (0..16).map(|_| char::from(ID_CHARACTERS[random.random_range(0..ID_CHARACTERS.len())])).collect::<String>();
     let secret = Alphanumeric.sample_string(&mut random, 40);
     AccessKey { id: format!("AKIA{id}"), secret, account }
 }

@@ -101,7 +101,8 @@ pub(super) async fn start(
             vec![serve_grpc(listener, served), part!("placement", placement)]
         }
         RoleConfig::Worker { config, placement, advertise } => {
-            let endpoint = WorkerEndpoint { id: config.id.clone(), url: advertise.unwrap_or_else(|| url.clone()).into() };
+            let endpoint =
+                WorkerEndpoint { id: config.id.clone(), url: advertise.unwrap_or_else(|| url.clone()).into() };
             let placement = Arc::new(PlacementClient::new(&placement)?);
             let worker = worker(config, endpoint, placement, registry, readiness).await?;
             let served = Roles { worker_manager: None, placement: None, worker: Some(worker.clone()) };
@@ -149,8 +150,14 @@ async fn frontend(
     ensure_credentials(&database.catalog(), data_dir).await?;
     let bundles: Arc<dyn BundleStore> = Arc::new(FileBundles::open(&data_dir.join("bundles")).await?);
     let events: Arc<dyn EventQueue> = database.events();
-    let deps =
-        hearth_frontend::Deps { catalog: database.catalog(), bundles, events, usage: database.usage(), manager, workers };
+    let deps = hearth_frontend::Deps {
+        catalog: database.catalog(),
+        bundles,
+        events,
+        usage: database.usage(),
+        manager,
+        workers,
+    };
     print_next_steps(data_dir, &listener)?;
     let frontend = Frontend::start(config, deps, registry).await?;
     let serving = frontend.clone();
@@ -183,8 +190,7 @@ async fn worker(
     config.pool_max = settings.pool_max.unwrap_or(config.pool_max).max(config.pool_size);
     config.max_slots = settings.max_slots.unwrap_or(config.max_slots);
     config.memory_mb = settings.memory_mb.or(config.memory_mb);
-    config.memory_overcommit_percent =
-        settings.memory_overcommit_percent.unwrap_or(config.memory_overcommit_percent);
+    config.memory_overcommit_percent = settings.memory_overcommit_percent.unwrap_or(config.memory_overcommit_percent);
     let worker = Worker::start(config, hearth_worker::Deps { launcher, bundles, placement }, registry).await?;
     let condition = readiness.condition("pool", "sandboxes are being booted");
     let ready = worker.clone();
@@ -221,7 +227,9 @@ fn print_next_steps(data_dir: &Path, listener: &TcpListener) -> Result<()> {
     let credentials = credentials.display();
     let lines: [&dyn Display; 4] = [
         &format_args!("credentials: {credentials} (profile hearth)"),
-        &format_args!("next: export HEARTH_ENDPOINT={endpoint} AWS_SHARED_CREDENTIALS_FILE={credentials} AWS_PROFILE=hearth AWS_REGION=us-east-1"),
+        &format_args!(
+            "next: export HEARTH_ENDPOINT={endpoint} AWS_SHARED_CREDENTIALS_FILE={credentials} AWS_PROFILE=hearth AWS_REGION=us-east-1"
+        ),
         &"      hearth deploy DIR --name hello --runtime python3.11 --handler app.handler && hearth invoke hello --tail",
         &format_args!("      aws --endpoint-url {endpoint} lambda list-functions"),
     ];

@@ -170,7 +170,8 @@ fn worker_manager(reader: &mut Reader, name: &str) -> Option<worker_manager::Con
     router.account_concurrency = reader.or("account-concurrency", router.account_concurrency);
     router.keep_alive.min = reader.duration_or("keep-alive-min", router.keep_alive.min);
     router.keep_alive.max = reader.duration_or("keep-alive-max", router.keep_alive.max);
-    router.keep_alive.default = router.keep_alive.default.clamp(router.keep_alive.min, router.keep_alive.max.max(router.keep_alive.min));
+    router.keep_alive.default =
+        router.keep_alive.default.clamp(router.keep_alive.min, router.keep_alive.max.max(router.keep_alive.min));
     if router.keep_alive.min > router.keep_alive.max {
         reader.reject("keep-alive-min", "must not be above keep-alive-max");
     }
@@ -208,6 +209,7 @@ fn directory(reader: &mut Reader, setting: &str, default: PathBuf) -> PathBuf {
 /// The kernel's host name, as far as it can be an identifier.
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name: String = name.trim().chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let name: String =
+        name.trim().chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
     if name.is_empty() { "localhost".into() } else { name }
 }

@@ -74,12 +74,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         help: "Most sandboxes kept ready for one runtime, however many cold starts there are [16]",
         roles: &[Up, Worker],
     },
-    Setting {
-        name: "max-slots",
-        value: "N",
-        help: "Most slots on this host [1000]",
-        roles: &[Up, Worker],
-    },
+    Setting { name: "max-slots", value: "N", help: "Most slots on this host [1000]", roles: &[Up, Worker] },
     Setting {
         name: "memory-mb",
         value: "MB",
