@@ -17,7 +17,7 @@ ROLE = "arn:aws:iam::000000000000:role/lambda"
 @functools.cache
 def isolation():
     """What `auto` would take; `process` only where nothing better works, and then loudly."""
-    asked = os.environ.get("HEARTH_TEST_ISOLATION")
+    asked = os.environ.get("E2E_ISOLATION")
     if asked:
         return asked
     doctor = subprocess.run([str(HEARTH), "doctor", "--output", "json"], capture_output=True, text=True, timeout=60)

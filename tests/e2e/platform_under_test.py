@@ -20,7 +20,7 @@ import boto3
 import botocore.config
 
 ROOT = Path(__file__).resolve().parents[2]
-HEARTH = Path(os.environ.get("HEARTH_BINARY", ROOT / "target/release/hearth"))
+HEARTH = Path(os.environ.get("E2E_BINARY", ROOT / "target/release/hearth"))
 READY_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 45
 
@@ -30,6 +30,11 @@ FAST = {
     "HEARTH_SHUTDOWN_GRACE": "20s",
     "HEARTH_LOG": "info",
 }
+
+
+def without_ours(environment):
+    """Whatever the caller has set for AWS or Hearth must not reach what is tested."""
+    return {k: v for k, v in environment.items() if not k.startswith(("AWS_", "HEARTH_"))}
 
 
 def free_port():
@@ -53,7 +58,7 @@ class Process:
             [str(HEARTH), *self.args],
             stdout=subprocess.PIPE,
             stderr=self.log.open("ab"),
-            env={**os.environ, **FAST, **self.env},
+            env={**without_ours(os.environ), **FAST, **self.env},
             text=True,
         )
         threading.Thread(target=self._read, args=(self.process.stdout, self.lines), daemon=True).start()
@@ -154,9 +159,8 @@ class Platform:
     def environment(self):
         """Environment for awscli and for hearth's own client commands."""
         key, secret = self.keys()
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "HEARTH_"))}
         return {
-            **clean,
+            **without_ours(os.environ),
             "AWS_ACCESS_KEY_ID": key,
             "AWS_SECRET_ACCESS_KEY": secret,
             "AWS_DEFAULT_REGION": "us-east-1",

@@ -166,14 +166,14 @@ def failing(shared):
     from conftest import Deployer
 
     deployer = Deployer(shared.client())
-    yield deployer(FAILURES, Timeout=1)
+    yield deployer(FAILURES, Timeout=3, MemorySize=512)
     deployer.clean()
 
 
 @pytest.mark.parametrize(
     ("what", "error_type", "message"),
     [
-        ("sleep", "Sandbox.Timedout", r"RequestId: \S+ Error: Task timed out after 1.00 seconds"),
+        ("sleep", "Sandbox.Timedout", r"RequestId: \S+ Error: Task timed out after 3.00 seconds"),
         ("exit", "Runtime.ExitError", r"RequestId: \S+ Error: Runtime exited with error: exit status 1"),
         ("abort", "Runtime.ExitError", r"RequestId: \S+ Error: Runtime exited with error: signal: aborted"),
         pytest.param("memory", "Runtime.OutOfMemory", r"RequestId: \S+ Error: Runtime exited with error: signal: killed", marks=pytest.mark.jail),

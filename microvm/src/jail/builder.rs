@@ -132,7 +132,6 @@ impl Builder {
         };
         let entry = Entry {
             spec,
-            root: self.root.path(),
             trees,
             channel: out_of_the_way(channel.as_fd()).map_err(|error| ("channel".to_owned(), error))?,
             null: open_null().map_err(|error| ("open /dev/null".to_owned(), error))?,

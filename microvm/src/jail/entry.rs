@@ -55,7 +55,6 @@ const MEMLOCK_BYTES: u64 = 64 * 1024;
 /// What the child is given.
 pub(super) struct Entry<'a> {
     pub(super) spec: &'a BootSpec,
-    pub(super) root: &'a Path,
     /// Trees to attach, and where (absolute, inside); the program is one of them.
     pub(super) trees: Vec<(OwnedFd, &'a Path)>,
     pub(super) channel: OwnedFd,
@@ -71,12 +70,12 @@ pub(super) struct Entry<'a> {
 /// The script that ends in the program.
 pub(super) fn script(entry: Entry<'_>) -> io::Result<Script> {
     let mut script = Script::default();
-    let Entry { spec, root, trees, channel, null, shm_bytes, filters, change_user, limit_processes } = entry;
+    let Entry { spec, trees, channel, null, shm_bytes, filters, change_user, limit_processes } = entry;
     if change_user {
         become_root_inside(&mut script);
     }
     script.step("unshare cgroup namespace", SYS_unshare, [flags(libc::CLONE_NEWCGROUP as u64)]);
-    enter_root(&mut script, root, trees, &spec.limits, shm_bytes)?;
+    enter_root(&mut script, trees, &spec.limits, shm_bytes)?;
     bring_up_loopback(&mut script);
     let host_name = text("sandbox")?;
     script.step("sethostname", SYS_sethostname, [Arg::Text(host_name), Arg::Number("sandbox".len() as u64)]);
@@ -104,14 +103,13 @@ fn become_root_inside(script: &mut Script) {
 
 fn enter_root(
     script: &mut Script,
-    root: &Path,
     trees: Vec<(OwnedFd, &Path)>,
     limits: &Limits,
     shm_bytes: u64,
 ) -> io::Result<()> {
     // Mounts that came with a namespace of another owner are locked together and can't become a root; a copy can.
-    mount(script, "bind the root", Some(root.as_os_str()), root.as_os_str(), None, MS_BIND | MS_REC, None)?;
-    script.step("enter the root", SYS_chdir, [Arg::Text(text(root)?)]);
+    mount(script, "bind the root", Some(root::TREE), root::TREE, None, MS_BIND | MS_REC, None)?;
+    script.step("enter the root", SYS_chdir, [Arg::Text(text(root::TREE)?)]);
     // While the host's /proc is still in sight: the kernel gives a new one only to who can see one.
     let quiet = MS_NOSUID | MS_NODEV;
     mount(script, "mount /proc", Some("proc"), "proc", Some("proc"), quiet | MS_NOEXEC | MS_RDONLY, Some("hidepid=2"))?;

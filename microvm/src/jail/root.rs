@@ -42,24 +42,34 @@ const SHARED_ETC: [&str; 4] = ["etc/alternatives", "etc/ssl/certs", "etc/pki", "
 const COPIED_ETC: [&str; 4] = ["etc/localtime", "etc/ld.so.cache", "etc/ssl/openssl.cnf", "etc/protocols"];
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 const DIRECTORIES: [&str; 8] = ["proc", "tmp", "dev/shm", "var/task", "var/runtime", "run/hearth", "opt", "etc"];
+/// The tree, as seen from the working directory of the launcher's thread and of what is cloned from it. The directory
+/// that holds it may lie where only the host's root may look (in a private home, say), and a sandbox's first process is
+/// somebody else by the time it enters its root: it gets there without a walk along the host's paths.
+pub(super) const TREE: &str = "tree";
 /// Room for the files written here and for mount points.
 const SIZE: &str = "size=8m,mode=755,nr_inodes=4096";
 
 /// The prepared tree.
 pub(super) struct Root {
-    path: PathBuf,
     /// The same file system, writable: new mount points are made through it.
     writable: OwnedFd,
     mount_points: BTreeSet<PathBuf>,
 }
 
 impl Root {
-    /// Prepares it at `path` (an empty directory). The calling thread is in a mount namespace of its own and stays.
-    pub(super) fn prepare(path: &Path) -> io::Result<Self> {
+    /// Prepares it below `directory`, which is empty. The calling thread has a mount namespace and a working directory
+    /// of its own, the latter `directory` from here on, and stays.
+    pub(super) fn prepare(directory: &Path) -> io::Result<Self> {
         // Mounts made here stay here; what the host mounts later is seen.
         mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        mount("tmpfs", path, "tmpfs", flags, Some(&*std::ffi::CString::new(SIZE)?))?;
+        let size = std::ffi::CString::new(SIZE)?;
+        mount("tmpfs", directory, "tmpfs", flags, Some(&*size))?;
+        mount_change(directory, MountPropagationFlags::PRIVATE)?;
+        rustix::process::chdir(directory)?;
+        let path = &directory.join(TREE);
+        make_directory(path)?;
+        mount("tmpfs", path, "tmpfs", flags, Some(&*size))?;
         mount_change(path, MountPropagationFlags::PRIVATE)?;
         let writable = open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
         let writable = rustix::fs::openat(&writable, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -73,11 +83,7 @@ impl Root {
             share(path, name)?;
         }
         mount_remount(path, flags | MountFlags::BIND | MountFlags::RDONLY, "")?;
-        Ok(Self { path: path.to_path_buf(), writable, mount_points: BTreeSet::new() })
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+        Ok(Self { writable, mount_points: BTreeSet::new() })
     }
 
     /// Makes sure that `inside` exists as something a mount of a directory (or file) can go on.
