@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
-use hearth_domain::runtime::RuntimeFamily;
 use hearth_domain::{
     AccountId, FunctionError, FunctionName, FunctionResponse, FunctionSpec, InitFailure, InvocationUsage, RequestId,
     SlotOutcome,
@@ -214,11 +213,13 @@ impl Roles {
         let outcome = outcome.map(bounded_answer);
         let completed = self.complete(completion);
         tokio::pin!(completed);
+        // A call that is to be tried again asks under the same id, and would be given this slot if it still had it.
+        let tried_again = outcome.as_ref().is_err_and(InvokeError::not_started);
+        let patience = if tried_again { Duration::MAX } else { COMPLETE_BEFORE_ANSWER };
+        let in_time = timeout(patience, &mut completed).await.is_ok();
         // A caller that has gone does not want its answer: nothing to do about a failed send.
-        if timeout(COMPLETE_BEFORE_ANSWER, &mut completed).await.is_ok() {
-            let _ = answer.send(outcome);
-        } else {
-            let _ = answer.send(outcome);
+        let _ = answer.send(outcome);
+        if !in_time {
             completed.await;
         }
     }
@@ -254,17 +255,11 @@ impl Roles {
         self.meter.add(&function.function.account, &function.function.name, usage);
     }
 
-    /// A failed init is the call's answer. It is billed as a good one would be: for custom runtimes only.
+    /// A failed init is the call's answer, and billed as a good one would be: for its duration, whatever the runtime.
     fn init_failed(&self, invocation: &Invocation, failure: InitFailure) -> Answer {
         let function = &invocation.function;
-        let billed_ms = match function.runtime.family() {
-            RuntimeFamily::Provided => {
-                u64::try_from(failure.init_duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX)
-            }
-            RuntimeFamily::Python | RuntimeFamily::Nodejs => 0,
-        };
-        let memory_mb = function.memory.get();
-        let used = InvocationUsage { billed_ms, memory_mb, ..InvocationUsage::default() };
+        let billed_ms = u64::try_from(failure.init_duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+        let used = InvocationUsage { billed_ms, memory_mb: function.memory.get(), ..InvocationUsage::default() };
         let usage =
             Usage { invocations: 1, errors: 1, cold_starts: 1, billed_ms, mb_ms: used.mb_ms(), ..Usage::default() };
         self.meter.add(&function.function.account, &function.function.name, usage);
