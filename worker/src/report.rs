@@ -67,7 +67,7 @@ impl Reporter {
                         info!("placement takes reports again");
                     }
                     reachable = true;
-                    self.slots.reclaim(ack.reclaim).await;
+                    self.slots.reclaim(ack.reclaim);
                 }
                 Err(error) => {
                     self.host.metrics.reports_failed.inc();

@@ -147,12 +147,12 @@ impl Slots {
         answered.await.unwrap_or(Fenced::Unknown)
     }
 
-    /// Drains slots that carry no newer token.
-    pub(crate) async fn reclaim(&self, slots: Vec<(SlotId, FencingToken)>) {
+    /// Drains slots that carry no newer token. One that is too busy ending to take the word is passed over: who
+    /// wants it gone asks again.
+    pub(crate) fn reclaim(&self, slots: Vec<(SlotId, FencingToken)>) {
         for (slot, token) in slots {
             if let Some(commands) = self.registry.commands(slot) {
-                // A task that is gone has nothing left to reclaim.
-                let _ = commands.send(Command::Reclaim(token)).await;
+                let _ = commands.try_send(Command::Reclaim(token));
             }
         }
     }

@@ -183,7 +183,7 @@ impl WorkerRole for Worker {
     }
 
     async fn reclaim(&self, slots: Vec<(SlotId, FencingToken)>) -> Result<(), Unreachable> {
-        self.slots.reclaim(slots).await;
+        self.slots.reclaim(slots);
         Ok(())
     }
 

@@ -133,7 +133,7 @@ impl Boots {
             id: format!("{}-{number}", self.prefix),
             init: self.shim.clone(),
             args: self.shim_arguments(class),
-            env: shim_environment(),
+            env: shim_environment(self.runtime_dir()),
             read_only: vec![(self.bootstraps.dir().to_owned(), RUNTIME_DIR.into())],
             limits: POOLED_LIMITS,
         }

@@ -14,6 +14,8 @@ use crate::calendar::Date;
 const PATH: &str = "/usr/local/bin:/usr/bin/:/bin:/opt/bin";
 const LANG: &str = "en_US.UTF-8";
 const TIME_ZONE: &str = ":UTC";
+/// Where sandboxes with a mount namespace see the function's code.
+const TASK_ROOT: &str = "/var/task";
 
 /// Everything that a function's environment follows from.
 #[derive(Debug, Clone, Copy)]
@@ -38,14 +40,8 @@ impl FunctionEnvironment<'_> {
     }
 
     fn defaults(&self) -> BTreeMap<String, String> {
-        let (task, runtime) = (self.task_root.display(), self.runtime_dir.display());
-        let libraries = format!("/lib64:/usr/lib64:{runtime}:{runtime}/lib:{task}:{task}/lib:/opt/lib");
-        let mut variables = BTreeMap::from([
-            ("PATH".to_owned(), PATH.to_owned()),
-            ("LD_LIBRARY_PATH".to_owned(), libraries),
-            ("LANG".to_owned(), LANG.to_owned()),
-            ("TZ".to_owned(), TIME_ZONE.to_owned()),
-        ]);
+        let runtime = self.runtime_dir.display();
+        let mut variables = start_variables(self.runtime_dir);
         match RuntimeClass::of(self.function.runtime) {
             RuntimeClass::Provided => {}
             RuntimeClass::Python { .. } => {
@@ -90,9 +86,23 @@ pub(crate) fn log_stream_name(function: &FunctionSpec, unix_ms: u64, random: u12
     format!("{}/[{}]{random:032x}", Date::from_unix_ms(unix_ms).slashed(), function.function.version)
 }
 
-/// What the shim and a language started ahead of any function see: nothing of the worker's own environment.
-pub(crate) fn shim_environment() -> Vec<(OsString, OsString)> {
-    [("PATH", PATH), ("LANG", LANG), ("TZ", TIME_ZONE)].map(|(name, value)| (name.into(), value.into())).to_vec()
+/// What the shim and a language started ahead of any function see: nothing of the worker's own environment, and all
+/// that counts only when a process starts. A function that sets such a variable otherwise costs a new process.
+pub(crate) fn shim_environment(runtime_dir: &Path) -> Vec<(OsString, OsString)> {
+    start_variables(runtime_dir).into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// The same for every function, because they are there before it. Where code does not lie at `/var/task` (plain
+/// processes), its own libraries are therefore found only by their paths.
+fn start_variables(runtime_dir: &Path) -> BTreeMap<String, String> {
+    let runtime = runtime_dir.display();
+    let libraries = format!("/lib64:/usr/lib64:{runtime}:{runtime}/lib:{TASK_ROOT}:{TASK_ROOT}/lib:/opt/lib");
+    BTreeMap::from([
+        ("PATH".to_owned(), PATH.to_owned()),
+        ("LD_LIBRARY_PATH".to_owned(), libraries),
+        ("LANG".to_owned(), LANG.to_owned()),
+        ("TZ".to_owned(), TIME_ZONE.to_owned()),
+    ])
 }
 
 #[cfg(test)]
@@ -131,6 +141,19 @@ mod tests {
             ("TZ", ":UTC"),
         ] {
             assert_eq!(variables[name], value, "{name}");
+        }
+    }
+
+    /// Otherwise the shim would start every language anew, and the pool would be for nothing.
+    #[test]
+    fn a_language_started_ahead_has_what_counts_only_at_a_start() {
+        let ahead = shim_environment(Path::new("/var/runtime"));
+        let ahead: BTreeMap<_, _> = ahead.iter().map(|(name, value)| (name.to_str().unwrap(), value)).collect();
+        let variables = variables(&[]);
+        let of_linker: Vec<_> = variables.iter().filter(|(name, _)| name.starts_with("LD_")).collect();
+        assert_eq!(of_linker.len(), 1);
+        for (name, value) in of_linker {
+            assert_eq!(ahead[name.as_str()].to_str(), Some(value.as_str()));
         }
     }
 

@@ -182,12 +182,13 @@ impl SlotTask {
             let deadline =
                 self.core.deadline().map(|at| self.host.clock.instant(at.since(hearth_domain::Moment::ORIGIN)));
             let Some(equipment) = &mut self.hands.equipment else { return };
+            let measures = !equipment.frozen;
             let wake = tokio::select! {
                 message = equipment.reader.receive() => Wake::Guest(message),
                 command = self.inbox.recv() => Wake::Command(command),
                 sent = equipment.writer.flush(), if equipment.writer.pending() => Wake::Sent(sent),
                 () = sleep_until(deadline) => Wake::Deadline,
-                _ = measure.tick() => Wake::Measure,
+                _ = measure.tick(), if measures => Wake::Measure,
             };
             self.on_wake(wake).await;
         }

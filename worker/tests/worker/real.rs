@@ -131,7 +131,7 @@ def handler(event, context):
     if what == "environment":
         return {"name": os.environ["AWS_LAMBDA_FUNCTION_NAME"], "tz": os.environ["TZ"], "id": context.aws_request_id,
                 "greeting": os.environ["GREETING"], "cwd": os.getcwd(), "root": os.environ["LAMBDA_TASK_ROOT"],
-                "uid": os.getuid(), "left": context.get_remaining_time_in_millis()}
+                "uid": os.getuid(), "pid": os.getpid(), "left": context.get_remaining_time_in_millis()}
     if what == "raise":
         raise KeyError("lost")
     if what == "sleep":
@@ -187,6 +187,7 @@ async fn python_runs_as_on_lambda() {
         assert!(seen["left"].as_u64().is_some_and(|left| (15_000..=20_000).contains(&left)), "{seen}");
         if real.isolation == Isolation::Jail {
             assert_eq!((seen["uid"].as_u64(), seen["cwd"].as_str()), (Some(993), Some("/var/task")));
+            assert_eq!(seen["pid"].as_u64(), Some(2), "the process that was started ahead is not the one that serves");
         }
         assert!(answer.usage.init_duration.is_some() && answer.usage.max_memory_used_bytes > 1 << 20, "{answer:?}");
 
