@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use libc::{RLIMIT_CORE, RLIMIT_FSIZE};
+use tokio::runtime::Handle;
 
 use crate::program::{
     default_signals, die_with_parent, execute, limit, limit_open_files, prctl, take_descriptors, text,
@@ -94,13 +95,15 @@ impl Launcher for ProcessLauncher {
         let id = spec.id.clone();
         let failed = |source| BootError { id: id.clone(), step: "boot".to_owned(), source };
         let shared = Arc::clone(&self.shared);
-        let started = self.shared.starter.run(move |()| start(&shared, spec)).await.map_err(failed)?;
-        let (spawned, channel, home) = started.map_err(|SpawnError { step, source }| {
-            self.shared.state.forget_sandbox(&id);
-            let _ = fs::remove_dir_all(home(&self.shared.state, &id));
-            BootError { id: id.clone(), step, source }
-        })?;
-        let running = Running::new(id.clone(), spawned, channel, home, Arc::clone(&self.shared)).map_err(failed)?;
+        let runtime = Handle::current();
+        // Made on the thread: a sandbox that nobody waits for any more is dropped there, and so killed.
+        let boot = move |(): &mut ()| -> Result<Running, BootError> {
+            let failed = |SpawnError { step, source }| BootError { id: spec.id.clone(), step, source };
+            let (spawned, channel, home) = start(&shared, &spec).map_err(failed)?;
+            let _runtime = runtime.enter();
+            Running::new(spec.id, spawned, channel, home, shared)
+        };
+        let running = self.shared.starter.run(boot).await.map_err(failed)??;
         Ok(Box::new(running))
     }
 
@@ -109,6 +112,14 @@ impl Launcher for ProcessLauncher {
         let id = shared.state.directory().display().to_string();
         let cleaned = self.shared.undertaker.run(move |()| clean_up(&shared.state)).await.and_then(|outcome| outcome);
         cleaned.map_err(|source| SandboxError { id, step: "clean up".to_owned(), source })
+    }
+}
+
+impl Drop for ProcessLauncher {
+    fn drop(&mut self) {
+        // Sandboxes that were dropped before are gone after; also those whose boot nobody waited for.
+        self.shared.starter.settle();
+        self.shared.undertaker.settle();
     }
 }
 
@@ -132,18 +143,30 @@ fn clean_up(state: &State) -> io::Result<usize> {
     Ok(sandboxes.len())
 }
 
-/// On the thread that is the parent of all.
-fn start(shared: &Shared, spec: BootSpec) -> Result<(Spawned, UnixStream, PathBuf), SpawnError> {
+/// On the thread that is the parent of all. Leaves nothing if it fails.
+fn start(shared: &Shared, spec: &BootSpec) -> Result<(Spawned, UnixStream, PathBuf), SpawnError> {
     let step = |name: &'static str| move |error: io::Error| SpawnError::new(name, error);
     let home = home(&shared.state, &spec.id);
+    // Fails where another sandbox of this name lives.
     fs::create_dir(&home).map_err(step("make the temporary directory"))?;
+    let started = start_in(&home, shared, spec);
+    if started.is_err() {
+        let _ = fs::remove_dir_all(&home);
+        shared.state.forget_sandbox(&spec.id);
+    }
+    let (spawned, channel) = started?;
+    Ok((spawned, channel, home))
+}
+
+fn start_in(home: &Path, shared: &Shared, spec: &BootSpec) -> Result<(Spawned, UnixStream), SpawnError> {
+    let step = |name: &'static str| move |error: io::Error| SpawnError::new(name, error);
     let (ours, theirs) = UnixStream::pair().map_err(step("socketpair"))?;
-    let script = script(rewritten(spec.clone(), &home), &home, &theirs).map_err(step("prepare"))?;
+    let script = script(rewritten(spec.clone(), home), home, &theirs).map_err(step("prepare"))?;
     let spawned = spawn(script, 0, None, |pid, _| {
         limit_open_files(pid, spec.limits.max_open_files).map_err(step("limit open files"))?;
         shared.state.write_sandbox(&spec.id, pid).map_err(step("write the record"))
     })?;
-    Ok((spawned, ours, home))
+    Ok((spawned, ours))
 }
 
 fn script(spec: BootSpec, home: &Path, channel: &UnixStream) -> io::Result<Script> {

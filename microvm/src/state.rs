@@ -7,7 +7,7 @@
 //! | `sandboxes/ID` | owner, process id, start time of the first process; written before it does anything |
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -76,10 +76,11 @@ impl State {
         Ok(found)
     }
 
-    /// Writes down a process that still waits to be let go.
+    /// Writes down a process that still waits to be let go. Fails if there is a sandbox of this name.
     pub(crate) fn write_sandbox(&self, id: &str, pid: Pid) -> io::Result<()> {
         let start = start_time(pid.as_raw_nonzero().get()).ok_or(io::ErrorKind::NotFound)?;
-        fs::write(self.sandbox(id), format!("{} {} {start}\n", self.owner, pid.as_raw_nonzero()))
+        let mut record = File::create_new(self.sandbox(id))?;
+        record.write_all(format!("{} {} {start}\n", self.owner, pid.as_raw_nonzero()).as_bytes())
     }
 
     /// It is gone.

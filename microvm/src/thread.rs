@@ -2,17 +2,17 @@
 
 use std::io;
 use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use tokio::sync::oneshot;
 
 type Job<C> = Box<dyn FnOnce(&mut C) + Send>;
 
-/// Owns a `C` on a thread of its own. Dropping this waits until all jobs are done and the `C` is dropped: what a
-/// launcher made on the host is gone before its process can end.
+/// Owns a `C` on a thread of its own. Dropping this waits until all jobs are done and the `C` is dropped, too.
 pub(crate) struct Thread<C> {
+    /// Taken when it ends.
     jobs: Option<mpsc::Sender<Job<C>>>,
-    thread: Option<JoinHandle<()>>,
+    handle: Option<thread::JoinHandle<()>>,
 }
 
 impl<C: 'static> Thread<C> {
@@ -23,7 +23,7 @@ impl<C: 'static> Thread<C> {
     ) -> Result<Self, E> {
         let (jobs, queue) = mpsc::channel::<Job<C>>();
         let (ready, made) = mpsc::channel();
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let handle = thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut owned = match make() {
                 Ok(owned) => owned,
                 Err(error) => return drop(ready.send(Err(error))),
@@ -33,30 +33,47 @@ impl<C: 'static> Thread<C> {
                 job(&mut owned);
             }
         })?;
+        let thread = Self { jobs: Some(jobs), handle: Some(handle) };
         made.recv().map_err(|_| gone())??;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(thread)
     }
 
-    /// Does something on the thread and waits for the answer. Once asked it is done, also if nobody waits any more.
-    pub(crate) async fn run<R: Send + 'static>(&self, job: impl FnOnce(&mut C) -> R + Send + 'static) -> io::Result<R> {
+    /// Asks the thread for something, now; the future waits for the answer. It is done also if nobody waits any more;
+    /// the answer is then dropped on the thread.
+    pub(crate) fn run<R, J>(&self, job: J) -> impl Future<Output = io::Result<R>> + use<R, J, C>
+    where
+        R: Send + 'static,
+        J: FnOnce(&mut C) -> R + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         self.post(move |owned| drop(answer.send(job(owned))));
-        answered.await.map_err(|_| gone())
+        async { answered.await.map_err(|_| gone()) }
     }
 
     /// Does something on the thread, some time.
     pub(crate) fn post(&self, job: impl FnOnce(&mut C) + Send + 'static) {
-        // A thread that is gone has panicked; whoever waits for an answer hears of it.
-        let _ = self.jobs.as_ref().map(|jobs| jobs.send(Box::new(job)));
+        if let Some(jobs) = &self.jobs {
+            // A thread that is gone has panicked; whoever waits for an answer hears of it.
+            let _ = jobs.send(Box::new(job));
+        }
+    }
+
+    /// Waits until everything asked so far is done.
+    pub(crate) fn settle(&self) {
+        let (done, wait) = mpsc::channel::<()>();
+        self.post(move |_| drop(done));
+        let _ = wait.recv();
     }
 }
 
 impl<C> Drop for Thread<C> {
     fn drop(&mut self) {
         self.jobs = None;
-        // A job may hold the last reference to its own thread; that one just runs out.
-        let other = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id());
-        if other.is_some_and(|thread| thread.join().is_err()) {
+        // The last owner may be a job of the thread itself, which can't wait for its own end.
+        if let Some(handle) = self.handle.take()
+            && handle.thread().id() != thread::current().id()
+            && handle.join().is_err()
+        {
             tracing::error!("a thread of the launcher panicked");
         }
     }

@@ -27,7 +27,7 @@ async fn boots_answers_and_leaves_nothing() {
     assert_eq!(agent.sandbox.kill().await.unwrap(), ended);
     let directory = launcher.directory;
     drop((agent, launcher.launcher));
-    host::eventually(|| groups.iter().all(|group| !group.exists())).await;
+    assert!(groups.iter().all(|group| !group.exists()));
     assert_eq!(std::fs::read_dir(directory.path().join("state/sandboxes")).unwrap().count(), 0);
     assert!(!host::mounts().contains(directory.path().to_str().unwrap()));
 }
@@ -166,4 +166,51 @@ thread = threading.Thread(target=time.sleep, args=(0,)); thread.start(); thread.
 out = subprocess.run(['/bin/sh', '-c', 'echo $((6*7)); ls /proc | grep -c meminfo'], capture_output=True, text=True)
 answer = [out.stdout, out.stderr, socket.gethostname(), socket.if_nameindex(), len(open('/proc/meminfo').read()) > 0]";
     assert_eq!(agent.ask(code).await, json!(["42\n1\n", "", "sandbox", [[1, "lo"]], true]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_given_once_among_the_living() {
+    let Some(launcher) = launcher() else { return };
+    let mut first = Agent::boot(&*launcher, spec("name")).await;
+    let error = launcher.boot(spec("name")).await.err().expect("no second of this name");
+    assert_eq!(error.source.kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!(first.ask("answer = 1").await, json!(1));
+    first.sandbox.kill().await.unwrap();
+    Agent::boot(&*launcher, spec("name")).await.sandbox.kill().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_boot_that_nobody_waits_for_leaves_nothing() {
+    let Some(launcher) = launcher() else { return };
+    let boot = tokio::time::timeout(Duration::from_micros(1), launcher.boot(spec("unwanted")));
+    assert!(boot.await.is_err());
+    let directory = launcher.directory;
+    drop(launcher.launcher);
+    assert_eq!(std::fs::read_dir(directory.path().join("state/sandboxes")).unwrap().count(), 0);
+    assert_eq!(host::groups(&directory).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runtimes_of_the_host_run_inside() {
+    let Some(launcher) = launcher() else { return };
+    let mut wide = spec("runtimes");
+    wide.limits.memory_bytes = 512 << 20;
+    let mut agent = Agent::boot(&*launcher, wide).await;
+    agent.ask("import subprocess; os.setgroups([]); os.setresgid(990, 990, 990); os.setresuid(993, 993, 993)").await;
+    let programs = [
+        ("/usr/bin/node", "['/usr/bin/node', '-e', 'console.log(6*7)']"),
+        ("/usr/bin/java", "['/usr/bin/java', '-Xmx64m', '-version']"),
+        ("/usr/bin/perl", "['/usr/bin/perl', '-e', 'print 42']"),
+    ];
+    for (program, command) in programs.into_iter().filter(|(program, _)| Path::new(program).exists()) {
+        let run = format!(
+            "run = subprocess.run({command}, capture_output=True, text=True); answer = [run.returncode, run.stdout + run.stderr]"
+        );
+        assert_eq!(
+            agent.ask(&run).await[0],
+            json!(0),
+            "{program}: {}",
+            agent.ask("answer = run.stderr + run.stdout").await
+        );
+    }
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use rustix::thread::UnshareFlags;
 use seccompiler::BpfProgram;
 
@@ -53,6 +53,15 @@ pub(super) struct Booted {
     pub(super) ids: Lease,
 }
 
+impl Booted {
+    /// Ends it and removes its groups, waiting for that on this thread.
+    pub(super) fn destroy(self) -> io::Result<()> {
+        pidfd_send_signal(&self.spawned.pidfd, Signal::KILL)?;
+        waitid(WaitId::PidFd(self.spawned.pidfd.as_fd()), WaitIdOptions::EXITED)?;
+        self.group.remove()
+    }
+}
+
 impl Builder {
     /// On the thread that will boot.
     pub(super) fn new(
@@ -81,7 +90,6 @@ impl Builder {
         match self.boot_in(spec, &group) {
             Ok((spawned, channel, mounts, ids)) => Ok(Booted { spawned, channel, mounts, group, ids }),
             Err(error) => {
-                self.state.forget_sandbox(&spec.id);
                 self.abandon(&group);
                 Err(failed(error))
             }
@@ -109,11 +117,20 @@ impl Builder {
         let (ours, theirs) = UnixStream::pair().map_err(step("socketpair"))?;
         let script = self.script(spec, theirs).map_err(|(name, error)| SpawnError::new(name, error))?;
         let mut mounts = None;
+        let mut written = false;
         let spawned = spawn(script, entry::NAMESPACES, group.clone_into(), |pid, _| {
             limit_open_files(pid, spec.limits.max_open_files).map_err(step("limit open files"))?;
             self.map_ids(pid, &ids).map_err(step("map user ids"))?;
             mounts = Some(open_mount_namespace(pid).map_err(step("open the mount namespace"))?);
-            self.state.write_sandbox(&spec.id, pid).map_err(step("write the record"))
+            self.state.write_sandbox(&spec.id, pid).map_err(step("write the record"))?;
+            written = true;
+            Ok(())
+        })
+        .inspect_err(|_| {
+            // Not the record of another sandbox of this name.
+            if written {
+                self.state.forget_sandbox(&spec.id);
+            }
         })?;
         // The child took another user while it shared our memory; the kernel then treats us as set-user-id.
         let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable);

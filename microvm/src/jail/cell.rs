@@ -18,7 +18,7 @@ use super::root;
 use crate::cgroup::{Controller, Group};
 use crate::exit::{Child, ExitStatus};
 use crate::program::limit_open_files;
-use crate::sandbox::{Ended, Limits, Sandbox, SandboxError, SandboxUsage};
+use crate::sandbox::{BootError, Ended, Limits, Sandbox, SandboxError, SandboxUsage};
 use crate::tree;
 
 /// Longest time a killed sandbox's first process may take to end: it waits for all others inside.
@@ -48,29 +48,33 @@ struct Remains {
 }
 
 impl Cell {
-    /// Within a tokio runtime.
-    pub(super) fn new(id: String, booted: Booted, shared: Arc<Shared>) -> io::Result<Self> {
-        let Booted { spawned, channel, mounts, group, ids } = booted;
-        channel.set_nonblocking(true)?;
-        let pid = spawned.pid.as_raw_nonzero().get();
-        let child = Child::new(spawned.pidfd)?;
+    /// Within a tokio runtime. Leaves nothing if it fails.
+    pub(super) fn new(id: String, mut booted: Booted, shared: Arc<Shared>) -> Result<Self, BootError> {
+        match watch(&mut booted) {
+            Ok((child, channel)) => Ok(Self::watched(id, booted, child, channel, shared)),
+            Err(source) => {
+                if let Err(error) = booted.destroy() {
+                    tracing::warn!(id, %error, "something of a sandbox stays until the next clean-up");
+                }
+                shared.state.forget_sandbox(&id);
+                Err(BootError { id, step: "watch the channel and the process".to_owned(), source })
+            }
+        }
+    }
+
+    fn watched(id: String, booted: Booted, child: Child, channel: UnixStream, shared: Arc<Shared>) -> Self {
+        let Booted { spawned, mounts, group, ids, .. } = booted;
         let remains = Remains {
             child,
-            pid,
+            pid: spawned.pid.as_raw_nonzero().get(),
             group,
             peak: AtomicU64::new(0),
             mounts: Arc::new(mounts),
             paused: AtomicBool::new(false),
             _ids: ids,
         };
-        Ok(Self {
-            id,
-            channel: Some(UnixStream::from_std(channel)?),
-            code_attached: false,
-            shared,
-            remains: Arc::new(remains),
-            buried: None,
-        })
+        let channel = Some(channel);
+        Self { id, channel, code_attached: false, shared, remains: Arc::new(remains), buried: None }
     }
 
     fn failed(&self, step: &str) -> impl Fn(io::Error) -> SandboxError {
@@ -91,6 +95,14 @@ impl Cell {
         let outcome = tokio::task::spawn_blocking(change).await.map_err(io::Error::other);
         outcome.and_then(|outcome| outcome).map_err(self.failed(step))
     }
+}
+
+/// Has tokio watch the process and the channel.
+fn watch(booted: &mut Booted) -> io::Result<(Child, UnixStream)> {
+    let child = Child::new(booted.spawned.pidfd.try_clone()?)?;
+    let channel = booted.channel.try_clone()?;
+    channel.set_nonblocking(true)?;
+    Ok((child, UnixStream::from_std(channel)?))
 }
 
 impl Remains {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::runtime::Handle;
 
 use super::builder::{Builder, Settings};
 use super::cell::Cell;
@@ -88,14 +89,21 @@ impl Launcher for JailLauncher {
         let id = spec.id.clone();
         let failed = |source| BootError { id: id.clone(), step: "boot".to_owned(), source };
         let shared = Arc::clone(&self.shared);
-        let booted = self.builder.run(move |builder| builder.boot(&spec)).await.map_err(failed)??;
+        let runtime = Handle::current();
+        // Made on the thread: a sandbox that nobody waits for any more is dropped there, and so killed.
+        let boot = move |builder: &mut Builder| -> Result<Cell, BootError> {
+            let booted = builder.boot(&spec)?;
+            let _runtime = runtime.enter();
+            Cell::new(spec.id, booted, shared)
+        };
+        let booting = self.builder.run(boot);
+        // Asked for at once: the thread must leave the sandbox's groups also if nobody waits for the boot.
         self.builder.post(|builder| {
             if let Err(error) = builder.prepare_berth() {
                 tracing::warn!(%error, "no control groups for the next sandbox as yet");
             }
         });
-        let cell = Cell::new(id.clone(), booted, shared).map_err(failed)?;
-        Ok(Box::new(cell))
+        Ok(Box::new(booting.await.map_err(failed)??))
     }
 
     async fn clean_up(&self) -> Result<usize, SandboxError> {
@@ -103,6 +111,14 @@ impl Launcher for JailLauncher {
         let id = state.directory().display().to_string();
         let cleaned = self.shared.undertaker.run(move |()| clean_up(&state)).await.and_then(|outcome| outcome);
         cleaned.map_err(|source| SandboxError { id, step: "clean up".to_owned(), source })
+    }
+}
+
+impl Drop for JailLauncher {
+    fn drop(&mut self) {
+        // Sandboxes that were dropped before are gone after; also those whose boot nobody waited for.
+        self.builder.settle();
+        self.shared.undertaker.settle();
     }
 }
 

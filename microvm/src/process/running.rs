@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, pidfd_send_signal, prlimit, waitid};
 use tokio::net::UnixStream;
 
 use super::{Shared, mark};
 use crate::exit::{Child, ExitStatus};
 use crate::program::limit_open_files;
-use crate::sandbox::{Ended, Limits, Sandbox, SandboxError, SandboxUsage};
+use crate::sandbox::{BootError, Ended, Limits, Sandbox, SandboxError, SandboxUsage};
 use crate::sys::spawn::Spawned;
 use crate::tree;
 
@@ -42,20 +43,32 @@ struct Body {
 }
 
 impl Running {
-    /// Within a tokio runtime.
+    /// Within a tokio runtime. Leaves nothing if it fails.
     pub(super) fn new(
         id: String,
         spawned: Spawned,
         channel: StdUnixStream,
         home: PathBuf,
         shared: Arc<Shared>,
-    ) -> io::Result<Self> {
-        channel.set_nonblocking(true)?;
+    ) -> Result<Self, BootError> {
+        let failed =
+            |source| BootError { id: id.clone(), step: "watch the channel and the process".to_owned(), source };
         let pid = spawned.pid.as_raw_nonzero().get();
-        let child = Child::new(spawned.pidfd)?;
+        let spare = spawned.pidfd.try_clone();
+        let child = spare.and_then(Child::new).map_err(|error| {
+            let _ = pidfd_send_signal(&spawned.pidfd, Signal::KILL);
+            let _ = waitid(WaitId::PidFd(spawned.pidfd.as_fd()), WaitIdOptions::EXITED);
+            let _ = fs::remove_dir_all(&home);
+            shared.state.forget_sandbox(&id);
+            failed(error)
+        })?;
         let body = Body { id: id.clone(), pid, child, home, peak: AtomicU64::new(0), shared };
-        let channel = Some(UnixStream::from_std(channel)?);
-        Ok(Self { id, channel, code_attached: false, body: Arc::new(body), ended: None })
+        // From here on dropping it ends it.
+        let mut running =
+            Self { id: id.clone(), channel: None, code_attached: false, body: Arc::new(body), ended: None };
+        channel.set_nonblocking(true).map_err(failed)?;
+        running.channel = Some(UnixStream::from_std(channel).map_err(failed)?);
+        Ok(running)
     }
 
     fn failed(&self, step: &str, source: io::Error) -> SandboxError {
