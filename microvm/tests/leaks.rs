@@ -59,6 +59,8 @@ async fn after_a_launcher_was_killed_its_successor_cleans_up() {
     // While it lives nobody else gets its directory.
     assert!(JailLauncher::new(config(directory.path())).is_err());
     victim.kill();
+    // Their parent's death is theirs, before anybody cleans up.
+    host::eventually(|| !pids.iter().any(|pid| host::runs(pid))).await;
     let launcher = JailLauncher::new(config(directory.path())).unwrap();
     let mut own = Agent::boot(&launcher, spec("own")).await;
     assert_eq!(launcher.clean_up().await.unwrap(), 3);

@@ -68,6 +68,8 @@ pub(crate) fn spawn(
     // Everything above 3 is closed by exec; this also gives up at once what other threads' children wait for.
     let above = [Arg::Number(4), Arg::Number(u64::from(u32::MAX)), Arg::Number(u64::from(libc::CLOSE_RANGE_CLOEXEC))];
     whole.step("close_range", libc::SYS_close_range, above);
+    // Its own copy of the writing end would keep the child waiting for a parent that is gone.
+    whole.step("close", libc::SYS_close, [Arg::Number(go_write.as_raw_fd() as u64)]);
     whole.read_one_byte(go_read.as_raw_fd(), &mut *byte);
     whole.append(script);
     let plan = Plan { steps: whole.steps.as_ptr(), count: whole.steps.len(), errors: errors_write.as_raw_fd() };
@@ -82,6 +84,7 @@ pub(crate) fn spawn(
         let _ = std::fs::File::from(go_write).write(&[1]);
     } else {
         drop(go_write);
+        let _ = pidfd_send_signal(&spawned.pidfd, Signal::KILL);
     }
     let outcome = wait_until_it_left_our_memory(&spawned, errors_read, &whole);
     // Here the child has its program or is gone, and the memory it shared may go.
