@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -170,31 +170,36 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Kills what is in the groups below `parent` and removes them and it. For what an earlier process left: nothing of
-/// the calling process may be in there.
-pub(crate) fn remove_leftovers(parent: PathBuf) -> io::Result<usize> {
-    let mut removed = 0;
-    let entries = match std::fs::read_dir(&parent) {
+/// Kills what is in the groups below `parents` (directories of several hierarchies that belong together), and removes
+/// them. For what an earlier process left: nothing of the calling process may be in there.
+pub(crate) fn remove_leftovers(parents: &[PathBuf]) -> io::Result<()> {
+    let mut groups = Vec::new();
+    for parent in parents {
+        groups.append(&mut below(parent)?);
+    }
+    // All first: what is frozen in one hierarchy can't die in another (version 1).
+    for group in &groups {
+        let _ = group.write("freezer.state", "THAWED");
+    }
+    groups.iter().for_each(kill_all);
+    groups.iter().try_for_each(remove_emptied)?;
+    for parent in parents.iter().filter(|parent| parent.exists()) {
+        remove_emptied(&Directory::open(parent.clone())?)?;
+    }
+    Ok(())
+}
+
+fn below(parent: &Path) -> io::Result<Vec<Directory>> {
+    let entries = match std::fs::read_dir(parent) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            let directory = Directory::open(entry.path())?;
-            kill_all(&directory);
-            remove_emptied(&directory)?;
-            removed += 1;
-        }
-    }
-    remove_emptied(&Directory::open(parent)?)?;
-    Ok(removed)
+    let paths = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    paths.map(Directory::open).collect()
 }
 
 fn kill_all(directory: &Directory) {
-    // Frozen processes of version 1 don't die before they are thawed.
-    let _ = directory.write("freezer.state", "THAWED");
     if directory.write("cgroup.kill", "1").is_err() {
         for member in members(directory) {
             let _ = pidfd_send_signal(member, Signal::KILL);

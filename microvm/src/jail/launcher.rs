@@ -124,13 +124,12 @@ impl Drop for JailLauncher {
 
 /// Kills and removes what the state directory lists of earlier launchers.
 fn clean_up(state: &State) -> io::Result<usize> {
-    let sandboxes = state.kill_earlier_sandboxes()?;
+    // Groups first: a paused sandbox does not die of a signal before it is thawed.
     for (record, groups) in state.earlier_groups()? {
-        for group in groups {
-            cgroup::remove_leftovers(group)?;
-        }
+        cgroup::remove_leftovers(&groups)?;
         std::fs::remove_file(record)?;
     }
+    let sandboxes = state.kill_earlier_sandboxes()?;
     for id in &sandboxes {
         state.forget_sandbox(id);
     }
