@@ -24,7 +24,7 @@ pub(crate) enum Exit {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0   all went well
-  1   the function answered with an error
+  1   the function answered with an error, or a role ended by a failure
   2   the command can't be carried out as it was typed
   3   credentials are missing or were refused
   4   the platform refused the request: no such function, an invalid value, a conflict

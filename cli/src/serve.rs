@@ -3,6 +3,7 @@
 //! Absent on purpose: decisions. What a role does is its crate's affair; this is wiring.
 
 mod first_start;
+mod isolation;
 mod process;
 mod roles;
 mod settings;
@@ -29,12 +30,16 @@ pub(crate) fn run(name: &str, matches: &ArgMatches, variable: impl Fn(&str) -> O
     let role = Role::ALL.into_iter().find(|role| role.name() == name)?;
     let file = matches.get_one::<String>("config").cloned().or_else(|| variable("HEARTH_CONFIG")).map(PathBuf::from);
     let layers = Layers::new().with_environment(std::env::vars_os());
-    let config = match settings::read(role, matches, layers, file, &default_data_dir(variable)) {
+    let mut config = match settings::read(role, matches, layers, file, &default_data_dir(variable)) {
         Ok(config) => config,
         Err(mistakes) => {
             eprintln!("hearth {name}: the configuration has mistakes:\n{mistakes}");
             return Some(ExitCode::from(EXIT_CONFIGURATION));
         }
     };
+    if let Err(error) = isolation::settle(&mut config.role) {
+        eprintln!("hearth {name}: {error:#}");
+        return Some(ExitCode::FAILURE);
+    }
     Some(process::run(config))
 }

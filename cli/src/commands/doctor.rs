@@ -86,9 +86,9 @@ impl Told {
 fn section(title: &str, findings: &[Finding]) -> String {
     let mut text = format!("\n{title}\n");
     for found in findings {
-        text.push_str(&format!("  {:<8} {:<24} {}\n", word(found.verdict), found.what, found.seen));
+        text.push_str(&format!("  {:<8} {:<33} {}\n", word(found.verdict), found.what, found.seen));
         if !found.remedy.is_empty() {
-            text.push_str(&format!("  {:<8} {:<24} → {}\n", "", "", found.remedy));
+            text.push_str(&format!("  {:<8} {:<33} → {}\n", "", "", found.remedy));
         }
     }
     text
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn what_is_loose_and_what_is_missing_is_said_with_its_remedy() {
         let loose = told(Verdict::Limited, Some("jail")).for_people();
-        assert!(loose.contains("limited  memory limit             EPERM\n"), "{loose}");
+        assert!(loose.contains("limited  memory limit                      EPERM\n"), "{loose}");
         assert!(loose.contains("→ run as root") && loose.contains("not enforced here: memory limit"), "{loose}");
         let nothing = told(Verdict::Missing, None).for_people();
         assert!(nothing.contains("NO SECURITY BOUNDARY") && !nothing.contains("not enforced here"), "{nothing}");

@@ -15,6 +15,7 @@ use crate::serve::settings::{IsolationChoice, WorkerSettings};
 pub(super) fn launcher(settings: &WorkerSettings) -> Result<Arc<dyn Launcher>> {
     let state = settings.data_dir.join("sandboxes");
     let isolation = match settings.isolation {
+        // Settled before; jail is what `auto` comes to.
         IsolationChoice::Auto => Isolation::Jail,
         IsolationChoice::Only(isolation) => isolation,
     };

@@ -30,6 +30,7 @@ pub(crate) struct ProcessConfig {
 
 /// The part of the configuration that differs by role.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has one of them")]
 pub(crate) enum RoleConfig {
     /// All four.
     Up {
