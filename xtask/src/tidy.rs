@@ -1,4 +1,4 @@
-//! `tidy`: the rules of the house, held against the tree.
+//! `tidy`: the rules of the house, held against the tree. Also runs as a test.
 
 mod edges;
 mod sources;
@@ -42,6 +42,16 @@ impl fmt::Display for Violation {
         match self.line {
             Some(line) => write!(f, "{}:{line}: {}", self.path.display(), self.problem),
             None => write!(f, "{}: {}", self.path.display(), self.problem),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_tree_keeps_the_rules_of_the_house() {
+        if let Err(told) = super::check(&crate::workspace_root()) {
+            panic!("{told}");
         }
     }
 }
