@@ -129,8 +129,11 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // After a panic within a step nobody can say which slot is whose.
-        self.state.lock().expect("a step of the router panicked")
+        self.state.lock().unwrap_or_else(|_| {
+            // Nobody can say any more which slot is whose. The driver meets this, too, and ends the role.
+            self.wake.notify_one();
+            panic!("an earlier step of the router panicked")
+        })
     }
 }
 

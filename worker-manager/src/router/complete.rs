@@ -26,7 +26,7 @@ impl Router {
         true
     }
 
-    /// A reservation that nobody completed: its caller is dead, and what it left in the slot nobody knows.
+    /// A reservation that nobody completed: its caller is dead or gave it up, and what is in the slot nobody knows.
     pub(super) fn abandon(&mut self, now: Moment, id: SlotId) {
         self.stats.abandoned += 1;
         self.end_reservation(now, id);

@@ -23,7 +23,8 @@ pub(super) struct Waiter {
 impl Router {
     /// An invocation asks for a slot.
     ///
-    /// Asking again with the id of an invocation that has its slot gives the same slot. Asking again while it still
+    /// Asking again with the id of an invocation that has its slot gives the same slot, as long as something may start
+    /// on it, and else another. Asking again while it still
     /// waits takes over its place in the queue: the earlier asking is answered with an error, since its caller must
     /// have lost it, and cancelling it later does nothing.
     ///
@@ -135,7 +136,7 @@ impl Router {
         id
     }
 
-    /// The answer to a call that asks for the second time.
+    /// The answer to a call that asks for the second time; `None` if it is to be taken as a new one.
     fn asked_again(
         &mut self,
         now: Moment,
@@ -147,6 +148,12 @@ impl Router {
                 let slot = self.slots.get(&id)?;
                 if self.functions[slot.function].id != request.function.function {
                     return Some(Err(in_use(&request.request_id)));
+                }
+                let lost = slot.busy().is_some_and(|busy| busy.lost);
+                if lost || !slot.lease.usable(now) {
+                    // Nothing may start on it any more, so the call needs another.
+                    self.abandon(now, id);
+                    return None;
                 }
                 let (token, worker) = (slot.lease.token(), slot.worker.clone());
                 Some(Ok(Reserved::Now(Reservation { slot: id, token, worker })))

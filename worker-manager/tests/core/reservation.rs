@@ -6,7 +6,7 @@ use hearth_domain::SlotOutcome;
 use hearth_protocol::worker_manager::ReserveError;
 use hearth_worker_manager::router::{Reserved, RouterConfig};
 
-use crate::fixture::{Bench, function};
+use crate::fixture::{Bench, TERMS, function};
 
 #[test]
 fn a_warm_call_sends_nothing() {
@@ -60,6 +60,26 @@ fn asking_again_with_the_same_id_gives_the_same_slot() {
     assert_eq!(bench.ask_warm(&f, "r1"), first);
     assert_eq!(bench.router.in_flight(), 1);
     assert!(bench.ask(&function("g"), "r1").is_err(), "the id of a running call was taken for another function's");
+    bench.nothing_else_was_sent();
+}
+
+#[test]
+fn asking_again_after_the_lease_ran_out_gives_another_slot() {
+    let (mut bench, mut slow) = (Bench::new(), hearth_domain::FunctionSpec::clone(&function("slow")));
+    slow.timeout = hearth_domain::Timeout::new(900).unwrap();
+    let slow = std::sync::Arc::new(slow);
+    let slot = bench.warm_up(&slow, "r0");
+    let first = bench.ask_warm(&slow, "r1");
+    bench.pass(TERMS.stop_using_after());
+    bench.sent.renewals.clear();
+    let waiter = bench.ask_and_wait(&slow, "r1");
+    bench.turn();
+    assert_eq!(bench.released(), [slot]);
+    let claim = bench.claim();
+    bench.grant(&claim);
+    assert_ne!(bench.answer(waiter).unwrap().slot, slot);
+    assert!(!bench.complete("r1", &first, SlotOutcome::Reusable));
+    assert_eq!(bench.router.in_flight(), 1);
     bench.nothing_else_was_sent();
 }
 

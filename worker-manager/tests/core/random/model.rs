@@ -138,19 +138,10 @@ impl World {
     }
 
     fn reserve(&mut self, request: RequestId, function: usize) {
-        let spec = self.functions[function].clone();
-        let asked = ReserveRequest { request_id: request.clone(), function: spec, wait: WAIT };
-        let mut sent = Recorded::default();
         let in_flight = self.running.len() + self.waiting.len();
-        match self.router.on_reserve(self.now, asked, &mut sent) {
-            Ok(Reserved::Now(reservation)) => {
-                assert!(self.queues[function].is_empty(), "{request} overtook those who wait");
-                self.handed_out(request, function, reservation);
-            }
-            Ok(Reserved::Waits(waiter)) => {
-                self.waiting.insert(waiter, (request, function));
-                self.queues[function].push_back(waiter);
-            }
+        let mut sent = Recorded::default();
+        match self.ask(&request, function, &mut sent) {
+            Ok(reserved) => self.reserved(request, function, reserved),
             Err(ReserveError::ConcurrencyLimit { .. }) => {
                 assert_eq!(in_flight, ACCOUNT_CONCURRENCY as usize);
             }
@@ -160,30 +151,63 @@ impl World {
         self.check(sent);
     }
 
-    fn ask_again(&mut self, call: usize) {
-        let waiting = self.waiting.iter().map(|(waiter, (request, f))| (Some(*waiter), request.clone(), *f));
-        let running = self.running.iter().map(|call| (None, call.request.clone(), call.function));
-        let calls: Vec<_> = waiting.chain(running).collect();
-        let Some(index) = choose(&calls, call) else { return };
-        let (waiter, request, function) = calls[index].clone();
+    fn ask(&mut self, request: &RequestId, function: usize, sent: &mut Recorded) -> Result<Reserved, ReserveError> {
         let spec = self.functions[function].clone();
         let asked = ReserveRequest { request_id: request.clone(), function: spec, wait: WAIT };
-        let mut sent = Recorded::default();
-        match (self.router.on_reserve(self.now, asked, &mut sent), waiter) {
-            (Ok(Reserved::Now(reservation)), None) => {
-                let known = self.running.iter().find(|running| running.request == request).unwrap();
-                assert_eq!(known.reservation, reservation, "{request} got a second slot");
+        self.router.on_reserve(self.now, asked, sent)
+    }
+
+    fn reserved(&mut self, request: RequestId, function: usize, reserved: Reserved) {
+        match reserved {
+            Reserved::Now(reservation) => {
+                assert!(self.queues[function].is_empty(), "{request} overtook those who wait");
+                self.handed_out(request, function, reservation);
             }
-            (Ok(Reserved::Waits(again)), Some(earlier)) => {
-                let (to, answer) = sent.answers.pop_front().expect("the earlier asking was not answered");
-                assert!(to == earlier && answer.is_err());
-                self.waiting.remove(&earlier);
-                self.waiting.insert(again, (request, function));
-                let place = self.queues[function].iter_mut().find(|waiter| **waiter == earlier).unwrap();
-                *place = again;
+            Reserved::Waits(waiter) => {
+                self.waiting.insert(waiter, (request, function));
+                self.queues[function].push_back(waiter);
             }
-            (other, _) => panic!("{request} asked again: {other:?}"),
         }
+    }
+
+    fn ask_again(&mut self, call: usize) {
+        match choose(&self.running, call) {
+            Some(index) if call % 2 == 0 => self.ask_again_for(index),
+            _ => self.ask_again_while_waiting(call),
+        }
+    }
+
+    /// The same slot while something may start on it; else as if the call were new.
+    fn ask_again_for(&mut self, index: usize) {
+        let Running { request, function, reservation, .. } = self.running[index].clone();
+        let since = self.held.get(&reservation.slot);
+        let usable = since.is_some_and(|since| self.now < *since + TERMS.stop_using_after());
+        if !usable {
+            let call = self.running.swap_remove(index);
+            self.held.remove(&reservation.slot);
+            self.ended.push(call);
+            return self.reserve(request, function);
+        }
+        let mut sent = Recorded::default();
+        let again = self.ask(&request, function, &mut sent);
+        assert_eq!(again, Ok(Reserved::Now(reservation)), "{request} got a second slot");
+        self.check(sent);
+    }
+
+    fn ask_again_while_waiting(&mut self, call: usize) {
+        let waiters: Vec<_> = self.waiting.keys().copied().collect();
+        let Some(index) = choose(&waiters, call) else { return };
+        let earlier = waiters[index];
+        let (request, function) = self.waiting.remove(&earlier).unwrap();
+        let mut sent = Recorded::default();
+        let Ok(Reserved::Waits(again)) = self.ask(&request, function, &mut sent) else {
+            panic!("{request} asked again and did not wait on");
+        };
+        let (to, answer) = sent.answers.pop_front().expect("the earlier asking was not answered");
+        assert!(to == earlier && answer.is_err());
+        self.waiting.insert(again, (request, function));
+        let place = self.queues[function].iter_mut().find(|waiter| **waiter == earlier).unwrap();
+        *place = again;
         self.check(sent);
     }
 
