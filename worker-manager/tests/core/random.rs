@@ -11,7 +11,7 @@ use model::World;
 use step::{Step, step};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 800, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_router_keeps_its_promises(steps in prop::collection::vec(step(), 1..250)) {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod calls;
+mod crowd;
 mod outages;
 mod placement;
 mod start_stop;

@@ -30,6 +30,8 @@ pub(crate) struct World {
     grants: Vec<(ClaimNumber, Grant)>,
     /// Slots the router may use, and since when their leases count.
     held: BTreeMap<SlotId, Moment>,
+    /// Slots that were granted, late or not, and neither given back nor taken away.
+    owed: BTreeSet<SlotId>,
     renewals: Vec<Renewal>,
     answered_renewals: Vec<Renewal>,
     refused: usize,
@@ -68,6 +70,7 @@ impl World {
             claims: BTreeMap::new(),
             grants: Vec::new(),
             held: BTreeMap::new(),
+            owed: BTreeSet::new(),
             renewals: Vec::new(),
             answered_renewals: Vec::new(),
             refused: 0,
@@ -135,6 +138,7 @@ impl World {
         assert_eq!(self.router.in_flight(), 0);
         assert!(self.router.held_slots(self.now).is_empty(), "slots nobody renews and nobody uses are still held");
         assert_eq!(self.router.next_deadline(), None, "something is left to do for nobody");
+        assert!(self.owed.is_empty(), "never given back: {:?}", self.owed);
     }
 
     fn reserve(&mut self, request: RequestId, function: usize) {
@@ -255,6 +259,7 @@ impl World {
         if !cut {
             self.held.insert(slot, sent_at);
         }
+        self.owed.insert(slot);
         self.grants.push((number, grant.clone()));
         self.outcome(claim, ClaimOutcome::Granted(grant));
     }
@@ -315,6 +320,7 @@ impl World {
                 }
                 None => {
                     self.held.remove(slot);
+                    self.owed.remove(slot);
                 }
             }
         }
@@ -386,6 +392,7 @@ impl World {
             self.ended.push(call);
         }
         self.held.remove(&slot);
+        self.owed.remove(&slot);
     }
 
     fn answered(&mut self, waiter: WaiterId, answer: Result<Reservation, ReserveError>) {
