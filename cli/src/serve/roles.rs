@@ -92,7 +92,8 @@ pub(super) async fn start(
             let deps = hearth_worker_manager::Deps { placement };
             let manager = WorkerManager::start(config, deps, registry)?;
             let served = Roles { worker_manager: Some(manager.clone()), placement: None, worker: None };
-            vec![serve_grpc(listener, served), part!("worker manager", manager)]
+            // The manager drains first: calls under way are completed through its server.
+            vec![part!("worker manager", manager), serve_grpc(listener, served)]
         }
         RoleConfig::Placement { config } => {
             let deps = hearth_placement::Deps { workers: Arc::new(GrpcDirectory::new()) };

@@ -176,7 +176,7 @@ impl World {
 
     fn ask_again(&mut self, call: usize) {
         match choose(&self.running, call) {
-            Some(index) if call % 2 == 0 => self.ask_again_for(index),
+            Some(index) if call.is_multiple_of(2) => self.ask_again_for(index),
             _ => self.ask_again_while_waiting(call),
         }
     }
