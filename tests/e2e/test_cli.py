@@ -19,7 +19,7 @@ def hello(shared):
 
 
 def test_deploy_invoke_logs_ls_rm(shared, hello):
-    shared.cli("deploy", ROOT / "examples/hello-python", "--name", hello, "--runtime", "python3.11", "--handler", "app.handler", "--memory", "256", "--env", "A=b")
+    shared.cli("deploy", ROOT / "examples/hello-python", "--name", hello, "--runtime", "python3.11", "--handler", "app.handler", "--memory", "256", "--env", "GREETING=hi")
     done = shared.cli("invoke", hello, "--data", '{"name": "Ada"}', "--tail")
     assert "Ada" in json.dumps(json.loads(done.stdout)) and "REPORT RequestId" in done.stderr
     assert "Ada" in shared.cli("invoke", hello, "--data", "-", stdin='{"name": "Ada"}').stdout
