@@ -15,6 +15,7 @@ use hearth_protocol::WorkerManager;
 use hearth_protocol::worker_manager::RetireRequest;
 use hearth_store::catalog::{Catalog, CatalogError, FunctionState, UpdateStatus};
 use hearth_store::{FunctionRecord, StoreFailure};
+use tokio::sync::Mutex;
 use tracing::warn;
 
 use crate::api::runtimes::{Offer, not_offered, offer};
@@ -35,11 +36,13 @@ pub(crate) struct Activator {
     catalog: Arc<dyn Catalog>,
     manager: Arc<dyn WorkerManager>,
     tasks: Tasks,
+    /// Held by the one that asks the fleet: however many functions wait, it is asked once at a time.
+    asking: Arc<Mutex<()>>,
 }
 
 impl Activator {
     pub(crate) fn new(catalog: Arc<dyn Catalog>, manager: Arc<dyn WorkerManager>, tasks: Tasks) -> Self {
-        Self { catalog, manager, tasks }
+        Self { catalog, manager, tasks, asking: Arc::default() }
     }
 
     /// Brings everything of a function that is pending or in progress into effect.
@@ -118,6 +121,7 @@ impl Activator {
     }
 
     async fn wait_for_runtime(&self, record: &FunctionRecord) -> FunctionState {
+        let _one_asks = self.asking.lock().await;
         let mut pause = PAUSE_MIN;
         loop {
             match offer(&*self.manager, record.runtime).await {

@@ -25,6 +25,8 @@ pub struct Config {
     pub head_timeout: Duration,
     /// Longest time for the body of a request.
     pub body_timeout: Duration,
+    /// Longest time that a client may take nothing of a reply that waits for it.
+    pub stall_timeout: Duration,
     /// Bytes of request bodies in memory at a time; more answers 503.
     pub body_memory_bytes: usize,
     /// How asynchronous invocations are run and retried.
@@ -41,6 +43,7 @@ impl Default for Config {
             max_connections: 4_096,
             head_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(120),
+            stall_timeout: Duration::from_secs(30),
             body_memory_bytes: 1 << 30,
             events: asynchronous::Config::default(),
         }

@@ -1,5 +1,7 @@
 //! Connections: bounded in number and in how slow they may be, and drained at shutdown.
 
+mod stall;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use tracing::{debug, warn};
 
 use crate::Config;
 use crate::metrics::Metrics;
+use stall::StallGuard;
 
 /// Largest head of a request, bytes: a client context of 3,583 bytes in base64, a signature, and room.
 const HEAD_MAX_BYTES: usize = 64 * 1024;
@@ -40,9 +43,9 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let permits = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
-    let head_timeout = config.head_timeout;
+    let timeouts = Timeouts { head: config.head_timeout, stall: config.stall_timeout };
     while let Some((stream, permit)) = stop.run_until_cancelled(accept(&listener, &permits)).await {
-        let connection = connection(stream, router.clone(), head_timeout, stop.clone());
+        let connection = connection(stream, router.clone(), timeouts, stop.clone());
         let open = metrics.connections.clone();
         open.inc();
         connections.spawn(async move {
@@ -51,6 +54,13 @@ pub(crate) async fn serve(
             drop(permit);
         });
     }
+}
+
+/// How slow a client may be.
+#[derive(Debug, Clone, Copy)]
+struct Timeouts {
+    head: Duration,
+    stall: Duration,
 }
 
 /// The next connection and its permit. Above the bound connections wait in the backlog.
@@ -70,7 +80,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream,
 fn connection(
     stream: TcpStream,
     router: Router,
-    head_timeout: Duration,
+    timeouts: Timeouts,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
     // Answers are small and awaited: Nagle would only hold them back.
@@ -88,10 +98,10 @@ fn connection(
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
+        .header_read_timeout(timeouts.head)
         .max_buf_size(HEAD_MAX_BYTES)
         .max_headers(HEADERS_MAX);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(StallGuard::new(stream, timeouts.stall)), service);
     async move {
         tokio::pin!(connection);
         let outcome = tokio::select! {

@@ -16,6 +16,8 @@ use http::{Uri, header};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
+use tokio::fs::File;
+use tokio_util::io::ReaderStream;
 
 use super::Api;
 use super::call::Call;
@@ -105,12 +107,14 @@ impl Api {
         let path = self.deps.bundles.fetch(record.bundle).await?;
         let arn = function_arn(&record.region, &record.function.account, &record.function.name, None);
         let path = path.ok_or_else(|| ApiError::internal(format!("the bundle of {arn} is not in the store")))?;
-        let zip = tokio::fs::read(&path).await.map_err(ApiError::internal)?;
+        let zip = File::open(&path).await.map_err(ApiError::internal)?;
+        let length = zip.metadata().await.map_err(ApiError::internal)?.len();
         let disposition = format!("attachment; filename=\"{}.zip\"", record.function.name);
         Response::builder()
             .header(header::CONTENT_TYPE, "application/zip")
             .header(header::CONTENT_DISPOSITION, disposition)
-            .body(Body::from(zip))
+            .header(header::CONTENT_LENGTH, length)
+            .body(Body::from_stream(ReaderStream::new(zip)))
             .map_err(ApiError::internal)
     }
 }

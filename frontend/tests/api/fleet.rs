@@ -28,6 +28,8 @@ pub(crate) struct Fleet {
     pub(crate) completed: Mutex<Vec<Completion>>,
     pub(crate) retired: Mutex<Vec<RetireRequest>>,
     pub(crate) reachable: Mutex<bool>,
+    /// Whether completions wait for `release`.
+    pub(crate) hold_completions: Mutex<bool>,
     /// Handlers `hold` wait for this.
     pub(crate) release: Notify,
     pub(crate) running: AtomicUsize,
@@ -48,6 +50,7 @@ impl Fleet {
             completed: Mutex::default(),
             retired: Mutex::default(),
             reachable: Mutex::new(true),
+            hold_completions: Mutex::new(false),
             release: Notify::new(),
             running: AtomicUsize::new(0),
             started: Notify::new(),
@@ -89,6 +92,9 @@ impl WorkerManager for Fleet {
 
     async fn complete(&self, completion: Completion) -> Result<(), Unreachable> {
         self.check_reachable()?;
+        if *self.hold_completions.lock().unwrap() {
+            self.release.notified().await;
+        }
         self.completed.lock().unwrap().push(completion);
         Ok(())
     }
@@ -140,6 +146,7 @@ impl Worker for Fleet {
                 document: Bytes::from_static(br#"{"errorMessage":"no","errorType":"ValueError"}"#),
             }),
             "large" => FunctionResponse::Success(Bytes::from(vec![b'1'; 7 * 1024 * 1024])),
+            "six_megabytes" => FunctionResponse::Success(Bytes::from(vec![b'1'; 6 * 1024 * 1024])),
             "hold" => {
                 self.release.notified().await;
                 FunctionResponse::Success(Bytes::from_static(b"\"held\""))

@@ -195,6 +195,18 @@ async fn a_worker_manager_that_restarts_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_slow_worker_manager_holds_no_answer_back() {
+    let platform = Platform::start().await;
+    platform.create("echo", "app.handler").await;
+    *platform.fleet.hold_completions.lock().unwrap() = true;
+    assert_eq!(platform.invoke("echo", &[], b"{}").await.status, 200);
+    assert_eq!(platform.fleet.open_slots(), 1);
+    platform.fleet.release.notify_one();
+    assert!(platform.frontend.shutdown(Duration::from_secs(10)).await);
+    assert_eq!(platform.fleet.open_slots(), 0);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_leaves_no_slot_behind() {
     let platform = Platform::start().await;
     platform.create("holds", "hold").await;

@@ -95,6 +95,28 @@ async fn slow_clients_are_cut_off() {
     assert!(platform.fleet.invoked.lock().unwrap().is_empty());
 }
 
+/// A reply larger than all buffers on the way, to a client that does not read: the connection ends, so that a shutdown
+/// has nothing to wait for.
+#[tokio::test]
+async fn clients_that_take_no_answer_are_cut_off() {
+    let config = Config { stall_timeout: Duration::from_millis(100), ..Config::default() };
+    let platform = Platform::with(config, Fleet::new()).await;
+    platform.create("six", "six_megabytes").await;
+    let endpoint = platform.listen().await;
+    let mut deaf = connect(&endpoint).await;
+    let completed = async {
+        deaf.write_all(&wire("POST", "/2015-03-31/functions/six/invocations", b"{}").await).await.unwrap();
+        while platform.fleet.completed.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(GRACE, completed).await.expect("the call runs");
+    assert!(platform.frontend.shutdown(GRACE).await);
+    let mut rest = Vec::new();
+    let _ = deaf.read_to_end(&mut rest).await;
+    assert!(rest.len() < 6 * 1024 * 1024, "all of the answer was sent");
+}
+
 #[tokio::test]
 async fn no_more_connections_than_allowed_are_served() {
     let config = Config { max_connections: 1, ..Config::default() };
