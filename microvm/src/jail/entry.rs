@@ -101,12 +101,7 @@ fn become_root_inside(script: &mut Script) {
     script.step("setresuid", SYS_setresuid, [zero(), zero(), zero()]);
 }
 
-fn enter_root(
-    script: &mut Script,
-    trees: Vec<(OwnedFd, &Path)>,
-    limits: &Limits,
-    shm_bytes: u64,
-) -> io::Result<()> {
+fn enter_root(script: &mut Script, trees: Vec<(OwnedFd, &Path)>, limits: &Limits, shm_bytes: u64) -> io::Result<()> {
     // Mounts that came with a namespace of another owner are locked together and can't become a root; a copy can.
     mount(script, "bind the root", Some(root::TREE), root::TREE, None, MS_BIND | MS_REC, None)?;
     script.step("enter the root", SYS_chdir, [Arg::Text(text(root::TREE)?)]);
