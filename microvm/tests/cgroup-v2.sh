@@ -22,7 +22,7 @@ tar czf "$lab/python.tgz" --exclude=test --exclude=__pycache__ --exclude=idlelib
   --exclude='config-3*' -C / "usr/lib/$version"
 cp /lib/x86_64-linux-gnu/libffi.so.8 "$lab/"
 cat > "$lab/run.sh" <<RUN
-cd /lab && tar xzf python.tgz -C / && ln -s $version /usr/bin/python3 && cp libffi.so.8 /lib/x86_64-linux-gnu/ || exit 1
+cd /lab && tar xzf python.tgz -C / && ln -s $version /usr/bin/python3 && mkdir -p /lib/x86_64-linux-gnu && cp libffi.so.8 /lib/x86_64-linux-gnu/ || exit 1
 export RUST_BACKTRACE=0 PATH=\$PATH:/usr/bin
 failed=0
 for test in ${tests[*]}; do
