@@ -49,11 +49,11 @@ pub enum Room {
 }
 
 impl Default for LoadLimits {
-    /// Memory may be promised four times over and CPU eight times ("Firecracker", NSDI '20, section 5, tells of ratios of up
-    /// to ten in production); what is measured stays below nine tenths.
+    /// Memory may be promised twice over, which is what a worker allows by itself, and CPU eight times; what is measured
+    /// stays below nine tenths. ("Firecracker", NSDI '20, section 5, tells of ratios of up to ten in production.)
     fn default() -> Self {
         Self {
-            reserved_memory_percent: 400,
+            reserved_memory_percent: 200,
             reserved_cpu_percent: 800,
             measured_memory_percent: 90,
             measured_cpu_percent: 90,
