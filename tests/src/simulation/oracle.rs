@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_domain::{FencingToken, FunctionRef, SlotId};
 
+use super::clock::Instant;
 use super::event::ManagerLife;
 
 /// What really happened.
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
     /// The newest grant of each slot, and to whom.
-    granted: BTreeMap<SlotId, (FencingToken, ManagerLife)>,
+    granted: BTreeMap<SlotId, Granted>,
     /// What the placement of now has decided to end.
     reclaimed: BTreeSet<(SlotId, FencingToken)>,
     /// Tokens given out for each slot.
@@ -23,15 +24,28 @@ pub(super) struct Oracle {
     made: BTreeMap<FunctionRef, (usize, BTreeSet<usize>)>,
 }
 
+/// One grant. Two lives of a holder may be told of it, if both asked for what they held; one of them is dead.
+#[derive(Debug)]
+struct Granted {
+    token: FencingToken,
+    to: Vec<ManagerLife>,
+    at: Instant,
+}
+
 impl Oracle {
     /// Placement answers with a grant.
-    pub(super) fn on_granted(&mut self, slot: SlotId, token: FencingToken, to: ManagerLife) {
+    pub(super) fn on_granted(&mut self, now: Instant, slot: SlotId, token: FencingToken, to: ManagerLife) {
         assert!(!self.reclaimed.contains(&(slot, token)), "{slot} is granted to {to:?} after it was reclaimed");
-        if let Some((before, holder)) = self.granted.insert(slot, (token, to)) {
-            assert_eq!(holder.0, to.0, "{slot} is granted to another holder");
-            assert!(before <= token, "{slot} is granted with a token older than one before");
-            let same_life = holder.1 == to.1;
-            assert!(before < token || same_life, "{slot}: a new life of its holder got the same token {token:?}");
+        let fresh = || Granted { token, to: Vec::new(), at: now };
+        let known = self.granted.entry(slot).or_insert_with(fresh);
+        assert!(known.to.iter().all(|before| before.0 == to.0), "{slot} is granted to another holder");
+        assert!(known.token <= token, "{slot} is granted with a token older than one before");
+        if known.token < token {
+            *known = fresh();
+        }
+        if !known.to.contains(&to) {
+            assert_eq!(known.at, now, "{slot}: a new life of its holder got the same token {token:?}");
+            known.to.push(to);
         }
     }
 
@@ -64,8 +78,8 @@ impl Oracle {
     /// A holder hands a slot to a call.
     pub(super) fn on_reserved(&self, slot: SlotId, token: FencingToken, by: ManagerLife) {
         assert!(!self.reclaimed.contains(&(slot, token)), "{by:?} uses {slot} ({token:?}) after it was reclaimed");
-        let holder = self.granted.get(&slot).map(|(_, holder)| holder.0);
-        assert_eq!(holder, Some(by.0), "{by:?} uses {slot}, which is another's");
+        let granted = self.granted.get(&slot).is_some_and(|granted| granted.to.iter().any(|to| to.0 == by.0));
+        assert!(granted, "{by:?} uses {slot}, which is another's");
     }
 
     /// A worker starts an invocation on a slot.
@@ -77,7 +91,7 @@ impl Oracle {
         function: &FunctionRef,
     ) {
         let granted = self.granted.get(&slot);
-        let right = granted == Some(&(token, reserved_by));
+        let right = granted.is_some_and(|granted| granted.token == token && granted.to.contains(&reserved_by));
         assert!(right, "{slot} runs a call of {reserved_by:?} with {token:?}, but is granted as {granted:?}");
         assert_eq!(self.functions.get(&slot), Some(function), "{slot} runs another function than it was made for");
     }

@@ -286,7 +286,7 @@ impl PlacementNode {
                 let Some((rpc, to)) = self.recoveries.remove(&ticket) else { return };
                 for grant in &mut grants {
                     grant.token = self.outward(grant.slot, grant.token);
-                    net.oracle.on_granted(grant.slot, grant.token, to);
+                    net.oracle.on_granted(net.now, grant.slot, grant.token, to);
                 }
                 net.respond(rpc, Response::Recovered(Ok(grants)));
             }
@@ -297,7 +297,7 @@ impl PlacementNode {
         let Some((rpc, to)) = self.listeners.get(&ticket).copied() else { return };
         let ClaimOutcome::Granted(grant) = &outcome else { return net.respond(rpc, Response::Outcome(outcome)) };
         let (slot, token) = (grant.slot, grant.token);
-        net.oracle.on_granted(slot, self.outward(slot, token), to);
+        net.oracle.on_granted(net.now, slot, self.outward(slot, token), to);
         // Whether the server notices that nobody listens is luck.
         let deaf = net.calls.get(&rpc).is_none_or(|call| call.cut);
         if deaf && net.chance.permille(500) {
