@@ -401,7 +401,7 @@ async function serveOne(api, handler) {
   const requestId = invocation.headers["lambda-runtime-aws-request-id"];
   currentRequestId = requestId;
   setTraceId(invocation.headers["lambda-runtime-trace-id"]);
-  failProcess = (error) => api.fail(requestId, error);
+  failProcess = (client, error) => client.fail(requestId, error);
   try {
     const answer = handler[STREAMING] ? await callStreaming(handler, invocation) : await call(handler, invocation);
     const { body, contentType } = answer instanceof Streamed ? answer : { body: serialize(answer) };
@@ -466,14 +466,14 @@ async function callStreaming(handler, { headers, body }) {
 
 // --- Starting -------------------------------------------------------------------------------------------------------
 
-// Reports an error that nobody caught: as the init's, or as the running invocation's.
-let failProcess;
+// Reports an error that nobody caught: as the init's, or as that of the last invocation.
+let failProcess = (api, error) => api.failInit(error);
 
-function watchProcess(api) {
-  failProcess = (error) => api.failInit(error);
+function watchProcess(address) {
   const end = (title, error, status) => {
     logError(title, error);
-    failProcess(error).finally(() => process.exit(status));
+    // Over a connection of its own: the other one may be waiting for an invocation.
+    failProcess(new RuntimeApi(address), error).finally(() => process.exit(status));
   };
   process.on("uncaughtException", (error) => end("Uncaught Exception", error, EXIT_UNCAUGHT_EXCEPTION));
   process.on("unhandledRejection", (reason, promise) =>
@@ -514,10 +514,11 @@ async function warmUp(api) {
   await api.ping();
 }
 
-const api = new RuntimeApi(process.env.AWS_LAMBDA_RUNTIME_API);
+const address = process.env.AWS_LAMBDA_RUNTIME_API;
+const api = new RuntimeApi(address);
 await waitForFunction(api);
 patchConsole();
-watchProcess(api);
+watchProcess(address);
 defineStreaming();
 loadHandler(process.env.LAMBDA_TASK_ROOT ?? process.cwd(), process.env._HANDLER ?? "").then(
   async (handler) => {

@@ -336,7 +336,7 @@ def log_error(error):
     """Writes an error document to the log the way AWS's runtime does."""
     if logs_json():
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        sys.stdout.write(to_json({"timestamp": stamp, "level": "ERROR", **error}) + "\n")
+        _write(to_json({"timestamp": stamp, "level": "ERROR", **error}) + "\n")
         return
     lines = ["[ERROR] " + ": ".join(part for part in (error["errorType"], error["errorMessage"]) if part)]
     lines.append("Traceback (most recent call last):")
@@ -344,7 +344,14 @@ def log_error(error):
         for line in entry.splitlines() or [""]:
             text = line.lstrip(" ")
             lines.append(NO_BREAK_SPACE * (len(line) - len(text)) + text)
-    sys.stdout.write("\n".join(lines) + "\n")
+    _write("\n".join(lines) + "\n")
+
+
+def _write(text):
+    try:
+        sys.stdout.write(text)
+    except Exception:  # Functions may put anything there, or close it.
+        os.write(1, text.encode("utf-8", "backslashreplace"))
 
 
 def open_output(fd):
@@ -444,8 +451,11 @@ def _set_trace_id(trace_id):
 
 
 def _flush():
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass  # Functions may put anything there, or close it.
 
 
 # --- Starting -------------------------------------------------------------------------------------------------------

@@ -234,6 +234,7 @@ async fn init_error(request: hyper::Request<Incoming>, supervisor: &Supervisor) 
 
 fn error_type(headers: &HeaderMap) -> String {
     let given = headers.get(ERROR_TYPE_HEADER).and_then(|value| value.to_str().ok());
-    let usable = given.filter(|text| !text.is_empty() && text.len() <= ERROR_TYPE_MAX_BYTES);
+    let usable =
+        given.filter(|text| (1..=ERROR_TYPE_MAX_BYTES).contains(&text.len()) && !text.contains(char::is_control));
     usable.unwrap_or(UNKNOWN_ERROR_TYPE).to_owned()
 }

@@ -160,6 +160,20 @@ exports.handler = async (event) => {
 }
 
 #[test]
+fn an_error_between_calls_ends_the_process_at_once() {
+    let code = "exports.handler = (event, context, callback) => {
+  context.callbackWaitsForEmptyEventLoop = false;
+  setTimeout(() => { throw new Error('late'); }, 50);
+  callback(null, 'fine');
+};";
+    let mut sandbox = bound(code, "index.handler");
+    assert_eq!(sandbox.init_done().error, None);
+    assert_eq!(sandbox.call("r", "1"), json!("fine"));
+    let exit = sandbox.exit();
+    assert_eq!((exit.request_id.as_str(), exit.status), ("", Some(129)));
+}
+
+#[test]
 fn modules_are_found_by_kind() {
     let cases = [
         ("index.js", "export const handler = async () => 'module';", Some(r#"{"type":"module"}"#), "module"),

@@ -150,6 +150,19 @@ def handler(event, context):
 }
 
 #[test]
+fn whatever_a_function_does_to_its_streams_it_goes_on() {
+    let code = "import sys\ndef handler(e, c):\n    exec(e)\n    return 'fine'";
+    for event in ["sys.stdout = None", "sys.stdout.close()", "sys.stderr = object()"] {
+        let mut sandbox = bound(code, "app.handler");
+        assert_eq!(sandbox.init_done().error, None);
+        assert_eq!(sandbox.call("a", &json!(event).to_string()), json!("fine"), "{event}");
+        assert_eq!(sandbox.call_failing("b", "\"1/0\"").0, "ZeroDivisionError");
+        assert!(sandbox.log_of("b").starts_with("[ERROR] ZeroDivisionError: division by zero\n"), "{event}");
+        assert_eq!(sandbox.call("c", "\"pass\""), json!("fine"), "{event}");
+    }
+}
+
+#[test]
 fn that_exits_is_an_exit() {
     let mut sandbox = bound("import sys\ndef handler(e, c):\n    print('bye')\n    sys.exit(3)", "app.handler");
     assert_eq!(sandbox.init_done().error, None);
