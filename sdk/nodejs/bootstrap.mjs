@@ -17,7 +17,7 @@ import fs from "node:fs";
 import { createRequire } from "node:module";
 import net from "node:net";
 import path from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import util from "node:util";
 
 const require = createRequire(import.meta.url);
@@ -508,10 +508,19 @@ async function waitForFunction(api) {
 /** Does once, before anybody waits, what the first call would otherwise pay for. */
 async function warmUp(api) {
   await Promise.all(["node:stream", "node:crypto", "node:http", "node:https"].map((name) => import(name)));
-  void process.stdout;
-  void process.stderr;
-  util.format("%s %o", "", {});
+  const here = fileURLToPath(import.meta.url);
+  await fs.promises.readFile(here); // Starts the threads with which modules are read.
+  try {
+    require(`${here}.none`); // Loads the loader of CommonJS.
+  } catch {
+    // There is no such file.
+  }
   await api.ping();
+  // A call without a function.
+  process.stdout.write("");
+  process.stderr.write("");
+  textLine("INFO", ["", {}]);
+  serialize(await call(async (event) => event, { headers: {}, body: "{}" }));
 }
 
 const address = process.env.AWS_LAMBDA_RUNTIME_API;
