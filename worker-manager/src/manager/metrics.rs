@@ -61,7 +61,7 @@ impl Families {
             ("throttled", stats.throttled),
             ("queue_full", stats.queue_full),
             ("no_capacity", stats.timed_out),
-            ("init_failed", stats.inits_failed),
+            ("init_failed", stats.init_failed),
             ("cancelled", stats.cancelled),
         ];
         set_all(&self.reservations, &reservations);

@@ -156,6 +156,7 @@ impl Router {
         if let Some(id) = head
             && self.end_waiter(now, id).is_some()
         {
+            self.stats.init_failed += 1;
             outbox.answer(id, Err(ReserveError::InitFailed(failure)));
         }
     }

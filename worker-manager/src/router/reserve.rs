@@ -172,18 +172,20 @@ impl Router {
     }
 }
 
+/// Another manager, or the next life of this one, may be asked.
 pub(super) fn shutting_down() -> ReserveError {
-    unreachable("it is shutting down".to_owned())
+    unreachable("it is shutting down".to_owned(), true)
 }
 
+/// Nobody may ask again because of this: two callers of one id would take over from each other for ever.
 fn taken_over(request: &RequestId) -> ReserveError {
-    unreachable(format!("request {request} was asked again; the later asking gets the answer"))
+    unreachable(format!("request {request} was asked again; the later asking gets the answer"), false)
 }
 
 fn in_use(request: &RequestId) -> ReserveError {
-    unreachable(format!("request id {request} stands for a call of another function"))
+    unreachable(format!("request id {request} stands for a call of another function"), false)
 }
 
-fn unreachable(reason: String) -> ReserveError {
-    ReserveError::Unreachable(Unreachable { role: "worker manager".to_owned(), reason, not_sent: true })
+fn unreachable(reason: String, not_sent: bool) -> ReserveError {
+    ReserveError::Unreachable(Unreachable { role: "worker manager".to_owned(), reason, not_sent })
 }

@@ -15,7 +15,9 @@ pub struct Stats {
     pub timed_out: u64,
     /// Calls whose caller gave up waiting.
     pub cancelled: u64,
-    /// Inits that failed.
+    /// Calls whose answer was a failed init.
+    pub init_failed: u64,
+    /// Inits that failed, whether a call waited for them still or not.
     pub inits_failed: u64,
     /// Slots asked for.
     pub slots_claimed: u64,

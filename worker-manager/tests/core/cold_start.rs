@@ -118,6 +118,8 @@ fn a_failed_init_that_nobody_waits_for_is_nobodys_answer() {
     bench.outcome(claim.number, ClaimOutcome::InitFailed(init_failure()));
     bench.turn();
     assert_eq!(bench.router.in_flight(), 0);
+    let stats = bench.router.stats();
+    assert_eq!((stats.inits_failed, stats.init_failed), (1, 0));
     bench.nothing_else_was_sent();
 }
 

@@ -1,5 +1,7 @@
 //! What the router may do, in the plainest terms: who holds what since when, and who waits in which order.
 
+mod checks;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -350,77 +352,6 @@ impl World {
         self.router.on_tick(self.now, &mut sent);
         self.check(sent);
         assert!(self.router.next_deadline().is_none_or(|next| next > self.now), "a turn left something due");
-    }
-
-    /// After each step: the router's own invariants, and what it sent against the model.
-    fn check(&mut self, sent: Recorded) {
-        self.router.check_invariants();
-        for (slot, _) in &sent.releases {
-            self.released(*slot);
-        }
-        for (waiter, answer) in sent.answers {
-            self.answered(waiter, answer);
-        }
-        let claimed: BTreeSet<_> = sent.claims.iter().map(|claim| self.index_of(&claim.function.function)).collect();
-        for claim in sent.claims {
-            let function = self.index_of(&claim.function.function);
-            let under_way = UnderWay { function, outstanding: claim.count, sent_at: self.now, cut: false };
-            assert!(self.claims.insert(claim.number, under_way).is_none(), "a claim number was used twice");
-        }
-        for function in claimed {
-            self.no_stampede(function);
-        }
-        self.renewals.extend(sent.renewals);
-    }
-
-    /// Nothing is claimed that no waiter needs: so slots and claims never exceed calls.
-    fn no_stampede(&self, function: usize) {
-        let open = |claim: &&UnderWay| claim.function == function && !claim.cut;
-        let under_way: u32 = self.claims.values().filter(open).map(|claim| claim.outstanding).sum();
-        let counts = self.router.counts(&self.functions[function].function);
-        assert_eq!(counts.idle, 0, "claimed beside an idle slot");
-        // The router may have given up a claim that we still count; it never counts one that we don't.
-        assert!(counts.claiming as u32 <= under_way);
-        assert!(counts.claiming + counts.refreshing <= self.queues[function].len(), "claimed more than is waited for");
-    }
-
-    fn released(&mut self, slot: SlotId) {
-        let abandoned = self.running.iter().position(|call| call.reservation.slot == slot);
-        if let Some(call) = abandoned.map(|index| self.running.swap_remove(index)) {
-            let bound = Duration::from_secs(3) + RouterConfig::default().reservation_margin;
-            assert!(self.now >= call.since + bound, "{slot} was released under a running call");
-            self.ended.push(call);
-        }
-        self.held.remove(&slot);
-        self.owed.remove(&slot);
-    }
-
-    fn answered(&mut self, waiter: WaiterId, answer: Result<Reservation, ReserveError>) {
-        let head = self.waiting.get(&waiter).map(|(_, function)| self.queues[*function].front() == Some(&waiter));
-        let head = head.expect("an answer to nobody, or a second one");
-        let (request, function) = self.leaves(waiter);
-        match answer {
-            Ok(reservation) => {
-                assert!(head, "{request} overtook the head of its queue");
-                self.handed_out(request, function, reservation);
-            }
-            Err(ReserveError::InitFailed(_)) => assert!(head, "{request} got the head's failure"),
-            Err(ReserveError::NoCapacity { waited, .. }) => {
-                assert!(waited >= WAIT, "{request} was sent away after {waited:?}");
-                self.refused += 1;
-            }
-            Err(error) => panic!("{request}: {error}"),
-        }
-    }
-
-    fn handed_out(&mut self, request: RequestId, function: usize, reservation: Reservation) {
-        let slot = reservation.slot;
-        let since = *self.held.get(&slot).unwrap_or_else(|| panic!("{slot} is not held any more"));
-        assert!(self.now < since + TERMS.stop_using_after(), "{slot} was handed out after its lease ran out");
-        let (_, grant) = self.grants.iter().find(|(_, grant)| grant.slot == slot).unwrap();
-        assert_eq!(grant.function, self.functions[function].function, "{request} got another function's slot");
-        assert!(self.running.iter().all(|call| call.reservation.slot != slot), "{slot} was reserved twice");
-        self.running.push(Running { request, function, reservation, since: self.now });
     }
 
     fn leaves(&mut self, waiter: WaiterId) -> (RequestId, usize) {
