@@ -117,6 +117,14 @@ impl ApiError {
         Self::new(Code::ResourceNotFoundException, format!("Function not found: {arn}"))
     }
 
+    /// `PreconditionFailedException` for a revision that is not the current one.
+    #[must_use]
+    pub fn stale_revision() -> Self {
+        let text = "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API \
+                    to retrieve the latest Revision Id";
+        Self::new(Code::PreconditionFailedException, text)
+    }
+
     /// `TooManyRequestsException` with its reason.
     #[must_use]
     pub fn throttled(reason: &'static str) -> Self {
@@ -243,11 +251,7 @@ impl From<CatalogError> for ApiError {
                 Self::new(Code::ResourceConflictException, format!("Function already exist: {name}"))
             }
             CatalogError::NotFound { name, version } => Self::function_not_found(&format!("{name}:{version}")),
-            CatalogError::RevisionMismatch { .. } => Self::new(
-                Code::PreconditionFailedException,
-                "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to \
-                 retrieve the latest Revision Id",
-            ),
+            CatalogError::RevisionMismatch { .. } => Self::stale_revision(),
             CatalogError::Store(failure) => failure.into(),
         }
     }

@@ -65,9 +65,7 @@ impl Api {
 /// Refuses a revision that is not the record's.
 pub(super) fn check_revision(record: &FunctionRecord, revision: Option<&str>) -> Result<(), ApiError> {
     if revision.is_some_and(|revision| revision != record.function.revision.as_str()) {
-        let text = "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API \
-                    to retrieve the latest Revision Id";
-        return Err(ApiError::new(Code::PreconditionFailedException, text));
+        return Err(ApiError::stale_revision());
     }
     Ok(())
 }

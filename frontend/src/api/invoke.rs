@@ -16,9 +16,9 @@ use hearth_store::event::Event;
 use http::{HeaderValue, header};
 use serde::de::IgnoredAny;
 
-use super::Api;
 use super::call::Call;
 use super::changes::not_now;
+use super::{Api, INLINE_MAX_BYTES};
 use crate::errors::{ApiError, Code};
 use crate::invocation::{Answer, Invocation};
 use crate::validation::{NameForm, Target, ValidationErrors};
@@ -48,7 +48,7 @@ impl Api {
                 return Err(not_now(&format!("The function is currently in the following state: Failed. {reason}")));
             }
         }
-        let payload = read_payload(&call, invocation_type)?;
+        let payload = read_payload(&call, invocation_type).await?;
         match invocation_type {
             InvocationType::DryRun => reply(204, record.function.version, Body::empty()),
             InvocationType::Event => self.accept_event(&call, &target, &record, payload).await,
@@ -146,7 +146,7 @@ fn read_headers(call: &Call<'_>) -> Result<(InvocationType, bool), ApiError> {
 }
 
 /// The payload, known to be JSON; an absent one is an empty document.
-fn read_payload(call: &Call<'_>, invocation_type: InvocationType) -> Result<Bytes, ApiError> {
+async fn read_payload(call: &Call<'_>, invocation_type: InvocationType) -> Result<Bytes, ApiError> {
     let bytes = call.body.len();
     if invocation_type == InvocationType::Event && bytes > ASYNC_REQUEST_MAX_BYTES {
         let text = format!(
@@ -157,14 +157,23 @@ fn read_payload(call: &Call<'_>, invocation_type: InvocationType) -> Result<Byte
     if bytes == 0 {
         return Ok(Bytes::from_static(b"{}"));
     }
-    let checked = std::str::from_utf8(&call.body)
+    if bytes <= INLINE_MAX_BYTES {
+        check_json(&call.body)?;
+    } else {
+        let body = call.body.clone();
+        tokio::task::spawn_blocking(move || check_json(&body)).await.map_err(ApiError::internal)??;
+    }
+    Ok(call.body.clone())
+}
+
+fn check_json(payload: &[u8]) -> Result<(), ApiError> {
+    let checked = std::str::from_utf8(payload)
         .map_err(|error| error.to_string())
-        .and_then(|text| serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| error.to_string()));
-    checked.map_err(|error| {
+        .and_then(|text| serde_json::from_str::<IgnoredAny>(text).map_err(|error| error.to_string()));
+    checked.map(|_| ()).map_err(|error| {
         let text = format!("Could not parse request body into json: Could not parse payload into json: {error}");
         ApiError::new(Code::InvalidRequestContentException, text)
-    })?;
-    Ok(call.body.clone())
+    })
 }
 
 /// The caller's trace, or one that begins here, in X-Ray's form: the time and 96 bits, here of the request's id.
