@@ -148,3 +148,16 @@ fn check_zip(zip: Vec<u8>) -> Result<CheckedZip, ApiError> {
     inspect(&zip)?;
     Ok(CheckedZip { bytes: zip.into() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Zeros are no zip, so what is within the limit gets as far as the reader.
+    #[test]
+    fn a_zip_ends_where_lambda_ends_it() {
+        let refusal = |bytes| check_zip(vec![0; bytes]).err().map(|error| error.code());
+        assert_eq!(refusal(BUNDLE_ZIP_MAX_BYTES), Some(Code::InvalidParameterValueException));
+        assert_eq!(refusal(BUNDLE_ZIP_MAX_BYTES + 1), Some(Code::RequestEntityTooLargeException));
+    }
+}

@@ -183,7 +183,12 @@ pub(crate) fn signed_by(
 pub(crate) fn zip(content: &str) -> Vec<u8> {
     use std::io::Write;
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    writer.start_file("app.py", zip::write::SimpleFileOptions::default()).unwrap();
+    writer
+        .start_file(
+            "app.py",
+            zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored),
+        )
+        .unwrap();
     writer.write_all(content.as_bytes()).unwrap();
     writer.finish().unwrap().into_inner()
 }

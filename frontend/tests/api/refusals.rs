@@ -147,3 +147,16 @@ async fn what_a_crash_left_pending_is_taken_up_at_the_next_start() {
     platform.settled("echo").await;
     assert!(again.shutdown(std::time::Duration::from_secs(5)).await);
 }
+
+/// The size is judged before the signature, so an unsigned body will do here.
+#[tokio::test]
+async fn a_body_above_all_limits_is_not_kept() {
+    let platform = Platform::start().await;
+    let mut request = crate::platform::signed("POST", FUNCTIONS, &[], b"");
+    let body = vec![b' '; 70_167_212];
+    request.headers_mut().insert("content-length", body.len().into());
+    *request.body_mut() = axum::body::Body::from(body);
+    let (status, code, text) = platform.raw(request).await.error();
+    assert_eq!((status, code.as_str()), (413, "RequestEntityTooLargeException"));
+    assert_eq!(text, "Request must be smaller than 70167211 bytes for the CreateFunction operation");
+}
