@@ -30,7 +30,7 @@ for test in ${tests[*]}; do
     group=/sys/fs/cgroup/delegated; mkdir \$group
     chown -R 65534:65534 \$group
     chmod 1777 /tmp
-    sh -c "echo \\\$\\\$ > \$group/cgroup.procs; exec setpriv --reuid 65534 --regid 65534 --clear-groups ./rootless" || failed=1
+    sh -c "echo \\\$\\\$ > \$group/cgroup.procs; exec /usr/bin/setpriv --reuid 65534 --regid 65534 --clear-groups ./rootless" || failed=1
   else
     ./\$test --test-threads 1 || failed=1
   fi

@@ -57,6 +57,14 @@ impl Directory {
     pub(super) fn open_file(&self, file: &str) -> io::Result<OwnedFd> {
         Ok(openat(&self.fd, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
     }
+
+    /// The same, to be written again and again as well, if this kernel's file can be.
+    pub(super) fn open_file_to_write(&self, file: &str) -> io::Result<OwnedFd> {
+        match openat(&self.fd, file, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(fd) => Ok(fd),
+            Err(_) => self.open_file(file),
+        }
+    }
 }
 
 /// Reads a kept-open control file anew.

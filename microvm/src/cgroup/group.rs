@@ -54,7 +54,11 @@ impl Group {
         let counters = Counters {
             memory: open(Controller::Memory, "memory.usage_in_bytes", "memory.current")?,
             // Came with Linux 5.19 on version 2.
-            peak: open(Controller::Memory, "memory.max_usage_in_bytes", "memory.peak").unwrap_or(None),
+            peak: match group.place(Controller::Memory) {
+                Some(Place::V1(directory)) => directory.open_file_to_write("memory.max_usage_in_bytes").ok(),
+                Some(Place::V2(directory)) => directory.open_file_to_write("memory.peak").ok(),
+                None => None,
+            },
             cpu: open(Controller::CpuAccounting, "cpuacct.usage", "cpu.stat")?,
             oom: open(Controller::Memory, "memory.oom_control", "memory.events")?,
         };
@@ -125,13 +129,19 @@ impl Group {
         })
     }
 
-    /// Starts a new high-water mark, where the kernel can.
+    /// The most memory since the last high-water mark: one read of a file that is kept open. `None` where there is no
+    /// controller.
+    pub(crate) fn memory_peak_bytes(&self) -> io::Result<Option<u64>> {
+        let file = self.counters.peak.as_ref().or(self.counters.memory.as_ref());
+        file.map(|fd| Ok(number(&read_at_start(fd)?))).transpose()
+    }
+
+    /// Starts a new high-water mark, where the kernel can: version 2 from Linux 6.12 on, for the descriptor that asks.
     pub(crate) fn reset_memory_peak(&self) {
-        let _ = match self.place(Controller::Memory) {
-            Some(Place::V1(directory)) => directory.write("memory.max_usage_in_bytes", "0"),
-            // Since Linux 6.12, for the descriptor that writes only: not for the one kept open for reading.
-            Some(Place::V2(_)) | None => Ok(()),
-        };
+        if let Some(peak) = &self.counters.peak {
+            // Refused by kernels that can't; the mark then stays the highest since boot.
+            let _ = rustix::io::write(peak, b"0");
+        }
     }
 
     /// Stops or continues everything inside; returns when it has.

@@ -203,6 +203,13 @@ impl Sandbox for Cell {
         self.remains.usage().map_err(self.failed("read usage"))
     }
 
+    fn memory_peak_bytes(&self) -> Result<u64, SandboxError> {
+        match self.remains.group.memory_peak_bytes().map_err(self.failed("read the memory peak"))? {
+            Some(peak) => Ok(peak),
+            None => Ok(self.usage()?.memory_peak_bytes),
+        }
+    }
+
     fn reset_memory_peak(&self) {
         self.remains.group.reset_memory_peak();
         self.remains.peak.store(0, Ordering::Relaxed);
