@@ -67,7 +67,7 @@ impl Client {
     }
 
     /// Waits for the next invocation: the event and its circumstances.
-    pub fn next(&mut self) -> Result<(Vec<u8>, Context), ClientError> {
+    pub fn next_invocation(&mut self) -> Result<(Vec<u8>, Context), ClientError> {
         let path = format!("{API}/invocation/next");
         let answer =
             self.connection.request("GET", &path, &[], b"").map_err(|source| io_error("GET", &path, source))?;
@@ -87,7 +87,7 @@ impl Client {
         self.post_error(&format!("{API}/invocation/{request_id}/error"), error_type, message)
     }
 
-    /// Posts the error of an init that failed. Call it before the first [`Self::next`], then end the process.
+    /// Posts the error of an init that failed. Call it before the first [`Self::next_invocation`], then end the process.
     pub fn fail_init(&mut self, error_type: &str, message: &str) -> Result<(), ClientError> {
         self.post_error(&format!("{API}/init/error"), error_type, message)
     }

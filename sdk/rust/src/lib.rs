@@ -81,7 +81,7 @@ where
     let address = std::env::var(RUNTIME_API_VARIABLE).map_err(|_| RunError::NoPlatform)?;
     let mut client = Client::new(address);
     loop {
-        let (event, context) = client.next()?;
+        let (event, context) = client.next_invocation()?;
         match handler(&event, &context) {
             Ok(answer) => client.respond(&context.request_id, answer.as_ref())?,
             Err(error) => client.fail(&context.request_id, std::any::type_name::<E>(), &error.to_string())?,
@@ -102,7 +102,7 @@ where
     let address = std::env::var(RUNTIME_API_VARIABLE).map_err(|_| RunError::NoPlatform)?;
     let mut client = Client::new(address);
     loop {
-        let (event, context) = client.next()?;
+        let (event, context) = client.next_invocation()?;
         let event = match serde_json::from_slice(&event) {
             Ok(event) => event,
             Err(error) => {
