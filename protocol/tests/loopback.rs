@@ -60,7 +60,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 
 #[tokio::test]
 async fn worker_manager_over_the_wire() {
-    let manager = Arc::new(RecordingManager::default());
+    let manager = Arc::new(RecordingManager::unreachable("it is down".into()));
     let server = Server::start(Roles { worker_manager: Some(manager.clone()), ..Roles::default() }).await;
     let client = WorkerManagerClient::new(&server.url).unwrap();
     let request = ReserveRequest { request_id: request_id("r-1"), function: spec(), wait: Duration::from_millis(7) };
@@ -83,6 +83,15 @@ async fn worker_manager_over_the_wire() {
         format!("{completion:?}"),
     ];
     assert_eq!(manager.heard(), expected);
+}
+
+/// The reason of an `Unreachable` travels in headers, which have bounds of their own.
+#[tokio::test]
+async fn a_long_reason_arrives_cut_and_not_as_another_failure() {
+    let manager = Arc::new(RecordingManager::unreachable("ä".repeat(100_000)));
+    let server = Server::start(Roles { worker_manager: Some(manager), ..Roles::default() }).await;
+    let error = WorkerManagerClient::new(&server.url).unwrap().fleet().await.unwrap_err();
+    assert_eq!((error.role.as_str(), error.reason), ("placement", "ä".repeat(1024)));
 }
 
 #[tokio::test]

@@ -13,6 +13,10 @@ use crate::Unreachable;
 use crate::generated::v1 as pb;
 use crate::wire::Malformed;
 
+/// Longest text of a status, characters: at four bytes each, and in base64, well below the 16 KB of headers that HTTP/2
+/// implementations take.
+const HEADER_TEXT_MAX_CHARS: usize = 1024;
+
 /// A URL that no role can be reached under.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{url:?} is no URL of a role: {reason}; write http://host:port")]
@@ -89,11 +93,15 @@ impl Peer {
     }
 }
 
-/// How a role says that it, or a role it needs, can't be reached.
+/// How a role says that it, or a role it needs, can't be reached. It travels in headers, so its texts are cut.
 pub(super) fn unavailable(unreachable: Unreachable) -> Status {
-    let message = unreachable.to_string();
-    let details = pb::Unreachable::from(unreachable).encode_to_vec();
-    Status::with_details(Code::Unavailable, message, Bytes::from(details))
+    let cut = |text: String| text.chars().take(HEADER_TEXT_MAX_CHARS).collect();
+    let wire = pb::Unreachable {
+        role: cut(unreachable.role),
+        reason: cut(unreachable.reason),
+        not_sent: unreachable.not_sent,
+    };
+    Status::with_details(Code::Unavailable, wire.role.clone(), Bytes::from(wire.encode_to_vec()))
 }
 
 fn told_by_the_role(status: &Status) -> Option<Unreachable> {

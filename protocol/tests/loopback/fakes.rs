@@ -132,19 +132,26 @@ impl Heard {
 }
 
 /// Answers every reservation but that of `refuse`.
-#[derive(Default)]
-pub(crate) struct RecordingManager(Heard);
+pub(crate) struct RecordingManager {
+    heard: Heard,
+    reason: String,
+}
 
 impl RecordingManager {
+    /// Placement behind it can't be reached for this reason.
+    pub(crate) fn unreachable(reason: String) -> Self {
+        Self { heard: Heard::default(), reason }
+    }
+
     pub(crate) fn heard(&self) -> Vec<String> {
-        self.0.all()
+        self.heard.all()
     }
 }
 
 #[async_trait]
 impl WorkerManager for RecordingManager {
     async fn reserve(&self, request: ReserveRequest) -> Result<Reservation, ReserveError> {
-        self.0.note(format!("reserve {} {:?} {:?}", request.request_id, request.function, request.wait));
+        self.heard.note(format!("reserve {} {:?} {:?}", request.request_id, request.function, request.wait));
         if request.request_id.as_str() == "refuse" {
             return Err(ReserveError::ConcurrencyLimit { account: account(), limit: 3 });
         }
@@ -152,17 +159,17 @@ impl WorkerManager for RecordingManager {
     }
 
     async fn complete(&self, completion: Completion) -> Result<(), Unreachable> {
-        self.0.note(format!("{completion:?}"));
+        self.heard.note(format!("{completion:?}"));
         Ok(())
     }
 
     async fn retire(&self, request: RetireRequest) -> Result<(), Unreachable> {
-        self.0.note(format!("{request:?}"));
+        self.heard.note(format!("{request:?}"));
         Ok(())
     }
 
     async fn fleet(&self) -> Result<Fleet, Unreachable> {
-        Err(Unreachable { role: "placement".into(), reason: "it is down".into(), not_sent: true })
+        Err(Unreachable { role: "placement".into(), reason: self.reason.clone(), not_sent: true })
     }
 }
 
