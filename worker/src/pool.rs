@@ -23,7 +23,7 @@ use hearth_guest_protocol::guest_message;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
-pub(crate) use self::boot::{BootFailure, Booted, Boots};
+pub(crate) use self::boot::{BootFailure, Booted, Boots, POOLED_MEMORY_MB};
 pub(crate) use self::core::PoolBounds;
 use self::core::{Outbox, PoolCore, SandboxNumber};
 use crate::runtime::RuntimeClass;

@@ -15,13 +15,11 @@ use hearth_protocol::placement::{Capacity, Load, Placement, PooledCount, SlotRep
 use tokio::sync::watch;
 use tracing::{debug, info};
 
-use crate::pool::{PoolState, now};
+use crate::pool::{POOLED_MEMORY_MB, PoolState, now};
 use crate::slot::{Host, SlotView, Slots};
 
 /// Changes within this time of each other go into one report.
 const COALESCE: Duration = Duration::from_millis(10);
-/// Memory class of the pool's sandboxes, as reported: they fit every size.
-const POOLED_MEMORY_MB: u32 = hearth_domain::limits::MEMORY_MAX_MB;
 
 /// What a worker is, as far as that never changes.
 pub(crate) struct Identity {

@@ -20,10 +20,13 @@ const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Log messages before the shim's word: what a language runtime says when it can't start.
 const BOOT_LOGS_MAX: u32 = 100;
 
+/// Memory of a sandbox that has no function yet, MB.
+pub(crate) const POOLED_MEMORY_MB: u32 = 512;
+
 /// What a sandbox may use before it has a function: enough for any language to start in, and `/tmp` as most
 /// functions have it, so that nothing needs to change for them.
 const POOLED_LIMITS: Limits = Limits {
-    memory_bytes: 512 * 1024 * 1024,
+    memory_bytes: POOLED_MEMORY_MB as u64 * 1024 * 1024,
     milli_cpus: 1_000,
     max_processes: SANDBOX_MAX_PROCESSES,
     max_open_files: SANDBOX_MAX_OPEN_FILES,

@@ -14,28 +14,22 @@
 //! * an invocation runs exactly while the phase is Running, and every accepted one is answered exactly once;
 //! * once Over, nothing is sent, answered or accepted any more.
 
+mod ending;
+mod guest;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
 use hearth_domain::slot::IllegalEvent;
-use hearth_domain::{
-    FencingToken, FunctionError, FunctionResponse, FunctionSpec, HolderId, InitFailure, Moment, RequestId, SlotEvent,
-    SlotId, SlotOutcome, SlotState,
-};
-use hearth_guest_protocol::{
-    GuestError, HostMessage, Init, InitDone as GuestInitDone, Invoke, Log, Response, RuntimeExit, guest_message,
-    response,
-};
+use hearth_domain::{FencingToken, FunctionSpec, HolderId, Moment, RequestId, SlotEvent, SlotId, SlotState};
+use hearth_guest_protocol::{HostMessage, Init, Invoke};
 use hearth_microvm::Ended;
 use hearth_protocol::worker::{
     FenceRequest, Fenced, InitDone, InitSlotError, InvokeError, InvokeRequest, InvokeResponse,
 };
 
-use super::failure::{self, ERROR_TYPE_MAX_BYTES, Failure, Violation};
+use super::failure::{Failure, Violation};
 use super::output::Output;
-use crate::calendar::Date;
 use crate::logs::LogEntry;
 use crate::usage::{self, Status};
 
@@ -270,21 +264,6 @@ impl SlotCore {
         }
     }
 
-    /// The shim said something.
-    pub(crate) fn on_guest(&mut self, now: Now, message: guest_message::Kind, out: &mut impl Outbox) {
-        use guest_message::Kind;
-        let taken = match message {
-            Kind::Log(log) => self.on_log(now, &log, out),
-            Kind::Response(response) => self.on_response(now, response, out),
-            Kind::InitDone(done) => self.on_init_done(now, done, out),
-            Kind::RuntimeExit(exit) => self.on_runtime_exit(now, &exit, out),
-            Kind::Ready(_) => Err(self.unexpected("Ready")),
-        };
-        if let Err(violation) = taken {
-            self.on_violation(now, violation, out);
-        }
-    }
-
     /// The sandbox broke the protocol: it ends, and nothing else is harmed.
     pub(crate) fn on_violation(&mut self, now: Now, violation: Violation, out: &mut impl Outbox) {
         tracing::warn!(slot = %self.slot, function = %self.function.function, %violation, "sandbox broke the protocol");
@@ -358,144 +337,6 @@ impl SlotCore {
         self.phase = Phase::Running(Running { request: id, started: now.moment });
     }
 
-    fn on_log(&mut self, now: Now, log: &Log, out: &mut impl Outbox) -> Result<(), Violation> {
-        let owner = match &self.phase {
-            _ if log.request_id.is_empty() => None,
-            Phase::Running(running) if running.request.as_str() == log.request_id => Some(running.request.clone()),
-            _ => return Err(Violation::WrongInvocation { message: "Log" }),
-        };
-        self.output.take(now.unix_ms, owner.as_ref(), log, &mut |entry| out.log(entry))
-    }
-
-    fn on_init_done(&mut self, now: Now, done: GuestInitDone, out: &mut impl Outbox) -> Result<(), Violation> {
-        let Phase::Initializing { started } = self.phase else { return Err(self.unexpected("InitDone")) };
-        let init_duration = now.moment.since(started);
-        if let Some(error) = done.error {
-            let error = checked_error("InitDone", error)?;
-            self.fail_init(now, init_duration, error, false, out);
-            return Ok(());
-        }
-        self.unbilled_init = Some(init_duration);
-        self.output.end(now.unix_ms, &mut |entry| out.log(entry));
-        self.output.begin(false);
-        self.advance(SlotEvent::Initialized);
-        self.phase = Phase::Idle { since: now.moment, frozen: false };
-        out.end_of_init();
-        out.answer_init(Ok(InitDone { init_duration, from_pool: self.from_pool }));
-        Ok(())
-    }
-
-    fn on_response(&mut self, now: Now, response: Response, out: &mut impl Outbox) -> Result<(), Violation> {
-        let Phase::Running(running) = &self.phase else { return Err(self.unexpected("Response")) };
-        if response.request_id != running.request.as_str() {
-            return Err(Violation::WrongInvocation { message: "Response" });
-        }
-        let answer = match response.outcome {
-            Some(response::Outcome::Payload(payload)) if payload.len() <= SYNC_RESPONSE_MAX_BYTES => {
-                FunctionResponse::Success(payload)
-            }
-            Some(response::Outcome::Payload(_) | response::Outcome::TooLarge(_)) => {
-                FunctionResponse::Error(failure::response_too_large())
-            }
-            Some(response::Outcome::Error(error)) => FunctionResponse::Error(checked_error("Response", error)?),
-            None => return Err(Violation::Malformed { message: "Response", fault: "no outcome" }),
-        };
-        self.complete(now, answer, Status::Sound, out);
-        Ok(())
-    }
-
-    fn on_runtime_exit(&mut self, now: Now, exit: &RuntimeExit, out: &mut impl Outbox) -> Result<(), Violation> {
-        if let Phase::Running(running) = &self.phase
-            && !exit.request_id.is_empty()
-            && exit.request_id != running.request.as_str()
-        {
-            return Err(Violation::WrongInvocation { message: "RuntimeExit" });
-        }
-        let killed = exit.signal == Some(SIGKILL);
-        let out_of_memory = killed && out.ran_out_of_memory();
-        self.fail(now, &Failure::Exit { status: exit.status, signal: exit.signal, out_of_memory }, out);
-        Ok(())
-    }
-
-    /// The environment is of no more use. Whoever waits for it is told.
-    fn fail(&mut self, now: Now, failure: &Failure, out: &mut impl Outbox) {
-        let status = match failure {
-            Failure::TimedOut(_) => Status::Timeout,
-            Failure::Exit { .. } | Failure::Violation(_) => Status::Error(failure.error_type()),
-        };
-        match &self.phase {
-            Phase::Running(running) => {
-                let request = running.request.clone();
-                self.platform_line(now, Some(&request), &failure_lines(now, &request, failure), out);
-                self.complete(now, FunctionResponse::Error(failure.response(&request)), status, out);
-            }
-            Phase::Initializing { started } => {
-                let document = failure::document(failure.error_type(), &failure.message()).into();
-                let error = FunctionError { error_type: failure.error_type().into(), document };
-                let timed_out = matches!(failure, Failure::TimedOut(_));
-                self.fail_init(now, now.moment.since(*started), error, timed_out, out);
-            }
-            Phase::Preparing => self.on_unprepared(failure.message(), out),
-            Phase::Idle { .. } => self.end(),
-            Phase::Over => {}
-        }
-    }
-
-    fn fail_init(
-        &mut self,
-        now: Now,
-        init_duration: Duration,
-        error: FunctionError<Bytes>,
-        timed_out: bool,
-        out: &mut impl Outbox,
-    ) {
-        let status = if timed_out { Status::Timeout } else { Status::Error(&error.error_type) };
-        let line = usage::init_report_line(init_duration, self.within_call, status);
-        self.output.end(now.unix_ms, &mut |entry| out.log(entry));
-        self.platform_line(now, None, &line, out);
-        let failure = InitFailure {
-            error_type: error.error_type,
-            document: String::from_utf8_lossy(&error.document).into_owned(),
-            init_duration,
-            max_memory_used_bytes: out.memory_peak_bytes(),
-            log_tail: self.output.tail().unwrap_or_default(),
-        };
-        out.answer_init(Err(InitSlotError::InitFailed(Box::new(failure))));
-        self.end();
-    }
-
-    /// Answers the running invocation. The slot goes on only if its environment is sound and nobody drains it.
-    fn complete(&mut self, now: Now, response: FunctionResponse<Bytes>, status: Status<'_>, out: &mut impl Outbox) {
-        let Phase::Running(Running { request, started }) = std::mem::replace(&mut self.phase, Phase::Over) else {
-            return;
-        };
-        let duration = now.moment.since(started).min(self.function.timeout.duration());
-        let usage = usage::usage(duration, self.unbilled_init.take(), self.function.memory, out.memory_peak_bytes());
-        let mut lines = Vec::with_capacity(2);
-        self.output.end(now.unix_ms, &mut |entry| lines.push(entry));
-        let end = usage::end_lines(&request, &usage, status);
-        self.output.platform(now.unix_ms, Some(&request), &end, &mut |entry| lines.push(entry));
-        let log_tail = self.output.tail().map(Bytes::from);
-        if status == Status::Sound {
-            self.advance(SlotEvent::Completed);
-        }
-        let reusable = status == Status::Sound && self.state == SlotState::Idle;
-        let slot = if reusable { SlotOutcome::Reusable } else { SlotOutcome::Gone };
-        out.answer(InvokeResponse { response, usage, log_tail, slot });
-        lines.into_iter().for_each(|entry| out.log(entry));
-        self.output.begin(false);
-        if reusable {
-            self.phase = Phase::Idle { since: now.moment, frozen: false };
-        } else {
-            self.end();
-        }
-    }
-
-    fn end(&mut self) {
-        self.advance(SlotEvent::Ended);
-        self.phase = Phase::Over;
-    }
-
     fn platform_line(&mut self, now: Now, owner: Option<&RequestId>, text: &str, out: &mut impl Outbox) {
         self.output.platform(now.unix_ms, owner, text, &mut |entry| out.log(entry));
     }
@@ -507,44 +348,9 @@ impl SlotCore {
             Err(error @ IllegalEvent { .. }) => panic!("{}: {error}", self.slot),
         }
     }
-
-    fn unexpected(&self, message: &'static str) -> Violation {
-        let state = match self.phase {
-            Phase::Preparing => "preparing",
-            Phase::Initializing { .. } => "initializing",
-            Phase::Idle { .. } => "idle",
-            Phase::Running(_) => "running",
-            Phase::Over => "over",
-        };
-        Violation::Unexpected { message, state }
-    }
 }
 
 const SIGKILL: i32 = 9;
-
-/// An error that a runtime reported, bounded.
-fn checked_error(message: &'static str, error: GuestError) -> Result<FunctionError<Bytes>, Violation> {
-    if error.error_type.len() > ERROR_TYPE_MAX_BYTES || error.error_type.contains(char::is_control) {
-        return Err(Violation::Malformed { message, fault: "an error type that is none" });
-    }
-    if error.document.len() > SYNC_RESPONSE_MAX_BYTES {
-        return Ok(failure::response_too_large());
-    }
-    let error_type = if error.error_type.is_empty() { "Unhandled".to_owned() } else { error.error_type };
-    Ok(FunctionError { error_type, document: error.document })
-}
-
-/// What Lambda logs before END when an environment fails.
-fn failure_lines(now: Now, request: &RequestId, failure: &Failure) -> String {
-    match failure {
-        Failure::TimedOut(timeout) => {
-            format!("{} {request} {}", Date::from_unix_ms(now.unix_ms), failure::timed_out(*timeout))
-        }
-        Failure::Exit { .. } | Failure::Violation(_) => {
-            format!("RequestId: {request} {}\n{}", failure.message(), failure.error_type())
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,11 @@
 //! A worker on a fake launcher, and short words for what tests ask of it.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
 use hearth_domain::{
     AccountId, BundleDigest, EphemeralStorage, FencingToken, FunctionName, FunctionRef, FunctionResponse, FunctionSpec,
     HolderId, MemorySize, RequestId, RevisionId, SlotId, Timeout, Version, WorkerId,
@@ -19,19 +15,15 @@ use hearth_guest_protocol::{
     response,
 };
 use hearth_microvm::{Ended, Launcher};
-use hearth_protocol::placement::{
-    ClaimOutcome, ClaimRequest, FleetWorker, Grant, ReleaseRequest, RenewRequest, RenewResponse, ReportAck,
-    WorkerReport,
-};
+use hearth_protocol::placement::WorkerReport;
 use hearth_protocol::worker::{
     InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogQuery,
 };
-use hearth_protocol::{Placement, Unreachable, Worker as _, WorkerEndpoint};
-use hearth_store::{BundleStore, StoreFailure};
+use hearth_protocol::{Worker as _, WorkerEndpoint};
 use hearth_worker::{Config, Deps, Worker};
-use tokio::sync::watch;
 
 use crate::fake::{EXIT_0, FakeLauncher, Guest, Script};
+use crate::neighbours::{Bundles, FakePlacement};
 
 /// A worker and what surrounds it.
 pub(crate) struct Fixture {
@@ -269,84 +261,4 @@ pub(crate) async fn start(
     let deps = Deps { launcher, bundles, placement: placement.clone() };
     let worker = Worker::start(config, deps, &prometheus::Registry::new()).await.unwrap();
     (worker, placement, dir)
-}
-
-/// Bundles that tests put together file by file.
-pub(crate) struct Bundles {
-    dir: tempfile::TempDir,
-}
-
-impl Bundles {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { dir: tempfile::tempdir().unwrap() })
-    }
-
-    /// Adds a bundle of files, each with its content and mode.
-    pub(crate) fn add(&self, digest: BundleDigest, files: &[(&str, impl AsRef<[u8]>, u32)]) {
-        let mut zip = zip::ZipWriter::new(File::create(self.dir.path().join(digest.to_string())).unwrap());
-        for (name, content, mode) in files {
-            zip.start_file(*name, zip::write::SimpleFileOptions::default().unix_permissions(*mode)).unwrap();
-            zip.write_all(content.as_ref()).unwrap();
-        }
-        zip.finish().unwrap();
-    }
-}
-
-#[async_trait]
-impl BundleStore for Bundles {
-    async fn put(&self, _: Bytes) -> Result<BundleDigest, StoreFailure> {
-        unreachable!("a worker stores no bundles")
-    }
-
-    async fn fetch(&self, digest: BundleDigest) -> Result<Option<PathBuf>, StoreFailure> {
-        Ok(Some(self.dir.path().join(digest.to_string())))
-    }
-
-    async fn retain(&self, _: &[BundleDigest]) -> Result<usize, StoreFailure> {
-        unreachable!("a worker removes no bundles")
-    }
-}
-
-/// A placement that keeps the last report and answers as it is told.
-pub(crate) struct FakePlacement {
-    pub(crate) reports: watch::Sender<Option<WorkerReport>>,
-    pub(crate) away: std::sync::atomic::AtomicBool,
-    pub(crate) reclaim: std::sync::Mutex<Vec<(SlotId, FencingToken)>>,
-}
-
-impl Default for FakePlacement {
-    fn default() -> Self {
-        Self { reports: watch::Sender::new(None), away: false.into(), reclaim: Default::default() }
-    }
-}
-
-#[async_trait]
-impl Placement for FakePlacement {
-    async fn claim(&self, _: ClaimRequest) -> Result<BoxStream<'static, ClaimOutcome>, Unreachable> {
-        unreachable!("a worker claims nothing")
-    }
-
-    async fn renew(&self, _: RenewRequest) -> Result<RenewResponse, Unreachable> {
-        unreachable!("a worker renews nothing")
-    }
-
-    async fn release(&self, _: ReleaseRequest) -> Result<(), Unreachable> {
-        unreachable!("a worker releases nothing")
-    }
-
-    async fn recover(&self, _: HolderId) -> Result<Vec<Grant>, Unreachable> {
-        unreachable!("a worker recovers nothing")
-    }
-
-    async fn report(&self, report: WorkerReport) -> Result<ReportAck, Unreachable> {
-        if self.away.load(Ordering::SeqCst) {
-            return Err(Unreachable { role: "placement".into(), reason: "away".into(), not_sent: true });
-        }
-        self.reports.send_replace(Some(report));
-        Ok(ReportAck { reclaim: std::mem::take(&mut self.reclaim.lock().unwrap()) })
-    }
-
-    async fn fleet(&self) -> Result<Vec<FleetWorker>, Unreachable> {
-        unreachable!("a worker asks nothing")
-    }
 }

@@ -5,4 +5,5 @@ mod fake;
 mod fixture;
 mod hostile;
 mod lifecycle;
+mod neighbours;
 mod real;

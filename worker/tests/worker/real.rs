@@ -17,7 +17,8 @@ use hearth_protocol::Worker as _;
 use hearth_protocol::worker::{FenceRequest, InitSlotError, InvokeResponse, LogQuery};
 use hearth_worker::Worker;
 
-use crate::fixture::{Bundles, FakePlacement, TOKEN, function, init_slot, invocation, outcome, start, text};
+use crate::fixture::{TOKEN, function, init_slot, invocation, outcome, start, text};
+use crate::neighbours::{Bundles, FakePlacement};
 
 /// A worker on real sandboxes.
 struct Real {

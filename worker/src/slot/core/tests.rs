@@ -1,9 +1,15 @@
 //! A slot's life as its core decides it, frame by frame and deadline by deadline.
 
+use bytes::Bytes;
+use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
+use hearth_domain::{FunctionResponse, SlotOutcome};
+use hearth_guest_protocol::response::Outcome;
+use hearth_guest_protocol::{
+    GuestError, InitDone as GuestInitDone, Log, Response, RuntimeExit, guest_message, host_message,
+};
+
 use super::*;
 use crate::slot::testing::function;
-use hearth_guest_protocol::host_message;
-use hearth_guest_protocol::response::Outcome;
 
 #[derive(Debug, Default)]
 struct Recorder {
