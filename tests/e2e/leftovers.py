@@ -5,40 +5,46 @@ import subprocess
 from pathlib import Path
 
 
-def processes():
-    """Command lines of hearth's and its sandboxes' processes."""
-    found = []
+def processes(roots):
+    """Process ids of all descendants of `roots`: sandboxes are children of their worker."""
+    children = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                uid = (entry / "status").read_text().split("Uid:")[1].split()[0]
+                parent = int((entry / "stat").read_text().rsplit(") ", 1)[1].split()[1])
             except (FileNotFoundError, ProcessLookupError, IndexError):
                 continue
-            if "hearth-shim" in command or "/var/runtime/" in command:
-                found.append((int(entry.name), uid, command.strip()))
+            children.setdefault(parent, []).append(int(entry.name))
+    found, open_ = set(), list(roots)
+    while open_:
+        for child in children.get(open_.pop(), []):
+            found.add(child)
+            open_.append(child)
     return found
 
 
-def cgroups():
-    out = subprocess.run(["find", "/sys/fs/cgroup", "-type", "d", "-path", "*hearth*"], capture_output=True, text=True)
-    return out.stdout.split()
+def alive(pids):
+    """Those of `pids` that still run; a zombie does not."""
+    running = set()
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if state not in "ZX":
+            running.add(pid)
+    return running
+
+
+def cgroups(pids):
+    """Control groups that the hearth processes `pids` made: their names begin with the process id."""
+    out = subprocess.run(["find", "/sys/fs/cgroup", "-type", "d", "-path", "*/hearth-*"], capture_output=True, text=True)
+    own = tuple(f"/hearth-{pid}-" for pid in pids)
+    return [path for path in out.stdout.split() if any(name in path for name in own)]
 
 
 def mounts(directory):
     return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(directory) in line]
-
-
-def network_namespaces():
-    """Distinct network namespaces of all processes."""
-    seen = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                seen.add(os.readlink(entry / "ns/net"))
-            except OSError:
-                continue
-    return seen
 
 
 def descriptors(pid):

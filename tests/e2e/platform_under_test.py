@@ -141,7 +141,7 @@ class Platform:
         profile = parser["hearth"]
         return profile["aws_access_key_id"], profile["aws_secret_access_key"]
 
-    def client(self, retries=0, timeout_s=120, **overrides):
+    def client(self, retries=0, timeout_s=120, validate=True, **overrides):
         key, secret = self.keys()
         options = {
             "aws_access_key_id": key,
@@ -152,6 +152,7 @@ class Platform:
                 retries={"total_max_attempts": retries + 1, "mode": "standard"},
                 read_timeout=timeout_s,
                 max_pool_connections=64,
+                parameter_validation=validate,
             ),
         }
         return boto3.client("lambda", **{**options, **overrides})

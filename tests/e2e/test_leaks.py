@@ -12,38 +12,42 @@ CALLS = 10_000
 CONCURRENCY = 32
 
 
+def pids(platform):
+    return [process.process.pid for process in platform.processes.values()]
+
+
 def snapshot(platform):
+    roots = pids(platform)
     return {
-        "processes": len(leftovers.processes()),
-        "cgroups": len(leftovers.cgroups()),
+        "processes": len(leftovers.processes(roots)),
+        "cgroups": len(leftovers.cgroups(roots)),
         "mounts": len(leftovers.mounts(platform.directory)),
     }
 
 
 def test_sigterm_leaves_nothing(own, deploy_on):
-    before = {pid for pid, _, _ in leftovers.processes()}, set(leftovers.cgroups()), leftovers.network_namespaces()
     platform = own()
     name = deploy_on(platform)(echo)
     invoke(platform.client(), name, {})
+    roots, sandboxes = pids(platform), leftovers.processes(pids(platform))
+    assert sandboxes
     assert set(platform.stop().values()) == {0}, platform.logs()
-    assert {pid for pid, _, _ in leftovers.processes()} <= before[0]
-    assert set(leftovers.cgroups()) <= before[1]
-    assert leftovers.network_namespaces() <= before[2]
+    # With its last process a network, mount or PID namespace is gone, too.
+    assert leftovers.alive(sandboxes) == set()
+    assert leftovers.cgroups(roots) == []
     assert leftovers.mounts(platform.directory) == []
 
 
 def test_a_start_after_kill_9_removes_what_was_left(own, deploy_on):
-    before = {pid for pid, _, _ in leftovers.processes()}, set(leftovers.cgroups())
     platform = own()
     name = deploy_on(platform)(echo)
     invoke(platform.client(), name, {})
+    roots, sandboxes = pids(platform), leftovers.processes(pids(platform))
     for process in platform.processes.values():
         process.kill()
-    left = {pid for pid, _, _ in leftovers.processes()}
-    groups = set(leftovers.cgroups()) - before[1]
     platform.start()
-    assert not (left - before[0]) & {pid for pid, _, _ in leftovers.processes()}
-    assert not groups & set(leftovers.cgroups())
+    assert leftovers.alive(sandboxes) == set()
+    assert leftovers.cgroups(roots) == []
     platform.stop()
     assert leftovers.mounts(platform.directory) == []
 
@@ -63,8 +67,7 @@ def test_ten_thousand_calls_without_an_error_or_a_leak(own, deploy_on):
             return sum(pool.map(one, range(calls)))
 
     assert burst(500) == 500
-    pids = [process.process.pid for process in platform.processes.values()]
-    before, open_before = snapshot(platform), [leftovers.descriptors(pid) for pid in pids]
+    before, open_before = snapshot(platform), [leftovers.descriptors(pid) for pid in pids(platform)]
     assert burst(CALLS) == CALLS
     # Connections of the callers' pools stay; idle slots may be fewer, never many more than callers.
     deadline = time.monotonic() + 20
@@ -73,7 +76,7 @@ def test_ten_thousand_calls_without_an_error_or_a_leak(own, deploy_on):
             break
         time.sleep(0.5)
     assert all(after[k] <= before[k] + CONCURRENCY * 3 for k in after), (before, after)
-    for pid, was in zip(pids, open_before):
+    for pid, was in zip(pids(platform), open_before):
         assert leftovers.descriptors(pid) <= was + CONCURRENCY * 8
     for client in clients:
         client.close()

@@ -70,7 +70,7 @@ def test_synchronous_payloads(client, deploy):
     assert invoke(client, name, event)[0] == event
     with pytest.raises(ClientError) as caught:
         invoke(client, name, "x" * (6 * MB - 1))
-    assert caught.value.response["Error"]["Code"] == "RequestTooLargeException"
+    assert caught.value.response["Error"]["Code"] == "RequestEntityTooLargeException"
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
 
 
@@ -88,7 +88,9 @@ def test_a_fork_bomb_meets_its_limit(client, inside):
 
 @pytest.mark.jail
 def test_tmp_is_full_at_its_size(client, inside):
-    written, errno = invoke(client, inside, {"do": "tmp"})[0]
+    got = invoke(client, inside, {"do": "tmp"})[0]
+    assert isinstance(got, list), got
+    written, errno = got
     assert errno == 28 and written == 512 * MB
 
 

@@ -1,7 +1,9 @@
 //! The life of a role's process: start, `ready`, wait for a signal or a failure, drain, end.
 
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hearth_daemon::{Readiness, ShutdownSignals, admin, telemetry};
@@ -64,12 +66,24 @@ async fn serve(config: ProcessConfig) -> Result<()> {
     ended.map(|_| ()).map_err(Into::into)
 }
 
-async fn bind(address: std::net::SocketAddr, setting: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("--{setting} {address}"))
+/// Binds. A process that was just killed may have left its port, for a moment, to children that had not yet become
+/// their sandbox's first program; nothing tells when they have, so this looks again.
+async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const LOOK_AGAIN: Duration = Duration::from_millis(50);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            bound => return bound.with_context(|| format!("--{setting} {address}")),
+        }
+    }
 }
 
 /// Shuts the parts down in order, each with what is left of the grace period. A second signal cuts that short.
-async fn drain(running: Running, grace: std::time::Duration, signals: &mut ShutdownSignals) -> Result<()> {
+async fn drain(running: Running, grace: Duration, signals: &mut ShutdownSignals) -> Result<()> {
     let deadline = Instant::now() + grace;
     let parts = async {
         for part in running.parts {
