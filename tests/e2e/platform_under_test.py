@@ -8,6 +8,7 @@ import configparser
 import json
 import os
 import queue
+import random
 import shutil
 import signal
 import socket
@@ -38,9 +39,16 @@ def without_ours(environment):
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port that nobody has now, from below the range out of which the kernel gives ports to connections: those
+    would be taken again before the platform binds."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class Process:
