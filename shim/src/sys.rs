@@ -136,7 +136,7 @@ fn close_each_on_exec() -> io::Result<()> {
     Ok(())
 }
 
-/// Where /proc is missing or refuses, the kernel chooses its victim as it always does.
+/// Where /proc is missing or read-only, as in a jail, the kernel takes the largest process, which the shim is not.
 fn prefer_as_oom_victim() {
     let file = rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
     let _ = file.and_then(|file| rustix::io::write(file, OOM_SCORE_ADJ));
