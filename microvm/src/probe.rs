@@ -7,9 +7,13 @@ mod kvm;
 mod walls;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::cgroup::{Controller, Layout, Parent};
 use crate::sandbox::{Isolation, Unenforced};
+
+/// How often this process has looked.
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +116,10 @@ fn control_groups(below: Option<&PathBuf>) -> Vec<Finding> {
             return vec![Finding::limited("control groups", error.to_string(), "mount cgroup2 at /sys/fs/cgroup")];
         }
     };
-    let parent = Parent::create(&layout, below.map(PathBuf::as_path), &format!("hearth-probe-{}", std::process::id()));
+    // A name of its own: the host may be examined from several threads at once.
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("hearth-probe-{}-{count}", std::process::id());
+    let parent = Parent::create(&layout, below.map(PathBuf::as_path), &name);
     let held = parent.controllers();
     parent.remove();
     let version = match (layout.v1.is_empty(), &layout.v2) {
@@ -191,7 +198,8 @@ mod tests {
                 .chain(&report.kvm)
                 .all(|found| found.verdict == Verdict::Good || !found.remedy.is_empty())
         );
-        let left = format!("hearth-probe-{}", std::process::id());
+        let left = COUNT.load(Ordering::Relaxed) - 1;
+        let left = format!("hearth-probe-{}-{left}", std::process::id());
         let layout = Layout::of_this_process().unwrap();
         assert!(layout.v1.iter().all(|hierarchy| !hierarchy.own.join(&left).exists()));
     }

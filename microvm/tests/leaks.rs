@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use agent::{Agent, config, is_root, launcher, spec};
+use agent::{Agent, config, launcher, spec};
 use hearth_microvm::Launcher;
 use hearth_microvm::jail::JailLauncher;
 use tempfile::TempDir;
@@ -49,8 +49,9 @@ async fn two_hundred_come_and_go_and_leak_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_launcher_was_killed_its_successor_cleans_up() {
     let _turn = TURN.lock().await;
-    if !is_root() {
-        return eprintln!("SKIPPED: needs root");
+    // Only to know whether there can be one here.
+    if launcher().is_none() {
+        return;
     }
     let directory = tempfile::tempdir().unwrap();
     let victim = Victim::start(&directory);
