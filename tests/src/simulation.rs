@@ -36,3 +36,12 @@ pub use world::{Summary, World};
 pub fn storm(seed: u64, fault: Option<Fault>) -> Summary {
     World::new(Scenario::storm(seed), fault).run()
 }
+
+/// Runs the storm of this seed and prints everything that happens in it.
+///
+/// # Panics
+/// If an invariant breaks.
+#[must_use]
+pub fn storm_told(seed: u64) -> Summary {
+    World::new(Scenario::storm(seed), None).told().run()
+}

@@ -82,13 +82,17 @@ impl Ledger {
             self.workers.insert(worker.report.worker.id.clone(), worker);
             return true;
         };
-        if known.past_incarnations.contains(&report.incarnation) {
+        // A late report from before a restart. But if the later incarnation is the silent one, the ledger took a late report for the
+        // later: incarnations have no order, and this ledger may have begun between the two.
+        let from_the_past = known.past_incarnations.contains(&report.incarnation);
+        if from_the_past && now.since(known.reported_at) < self.config.avoided_after {
             return false;
         }
         if known.report.incarnation == report.incarnation && known.report.sequence >= report.sequence {
             return false;
         }
         if known.report.incarnation != report.incarnation {
+            known.past_incarnations.retain(|past| *past != report.incarnation);
             if known.past_incarnations.len() == PAST_INCARNATIONS_MAX {
                 known.past_incarnations.pop_front();
             }

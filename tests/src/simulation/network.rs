@@ -30,6 +30,8 @@ pub(super) struct Network {
     pub(super) events: u64,
     /// The cores are checked after every so many events.
     check_every: u64,
+    /// Every event is printed.
+    pub(super) told: bool,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,7 @@ impl Network {
             trace: 0xcbf2_9ce4_8422_2325,
             events: 0,
             check_every: 1,
+            told: false,
         }
     }
 
@@ -132,6 +135,9 @@ impl Network {
         let Reverse(due) = self.agenda.pop()?;
         self.now = due.at;
         self.events += 1;
+        if self.told {
+            println!("{:6} ms  {:?}", due.at.ms(), due.event);
+        }
         self.note(due.at.0 ^ due.order.rotate_left(32));
         Some(due.event)
     }

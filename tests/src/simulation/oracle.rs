@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearth_domain::{FencingToken, FunctionRef, SlotId};
 
 use super::clock::Instant;
-use super::event::ManagerLife;
+use super::event::{Life, ManagerLife};
 
 /// What really happened.
 #[derive(Debug, Default)]
@@ -14,8 +14,8 @@ pub(super) struct Oracle {
     granted: BTreeMap<SlotId, Granted>,
     /// What the placement of now has decided to end.
     reclaimed: BTreeSet<(SlotId, FencingToken)>,
-    /// Tokens given out for each slot.
-    tokens: BTreeMap<SlotId, FencingToken>,
+    /// The newest token sent for each slot, and by which life of placement.
+    tokens: BTreeMap<SlotId, (FencingToken, Life)>,
     /// Sandboxes that have seen code: number, and whose.
     sandboxes: BTreeMap<(usize, u64), FunctionRef>,
     /// The function of each slot.
@@ -49,16 +49,17 @@ impl Oracle {
         }
     }
 
-    /// Placement makes a slot or gives it a new token.
-    pub(super) fn on_token(&mut self, slot: SlotId, token: FencingToken) {
-        if let Some(before) = self.tokens.insert(slot, token) {
-            assert!(before < token, "{slot}: token {token:?} after {before:?}");
+    /// Placement sends a token with a new slot, or with an order to fence. An order of an earlier life that never arrived may have
+    /// carried a higher one; what was *granted* grows over all lives.
+    pub(super) fn on_token(&mut self, slot: SlotId, token: FencingToken, by: Life) {
+        if let Some((before, life)) = self.tokens.insert(slot, (token, by)) {
+            assert!(before < token || life < by, "{slot}: token {token:?} after {before:?}");
         }
     }
 
     /// The newest token of a slot.
     pub(super) fn token(&self, slot: SlotId) -> FencingToken {
-        self.tokens.get(&slot).copied().unwrap_or(FencingToken(0))
+        self.tokens.get(&slot).map_or(FencingToken(0), |(token, _)| *token)
     }
 
     /// Placement decides to end a slot. That nobody may still use it is checked by the world, which knows the holders.

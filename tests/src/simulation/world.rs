@@ -74,6 +74,13 @@ impl World {
         Self { scenario, net, placement, managers, workers, clients }
     }
 
+    /// Prints every event on the way.
+    #[must_use]
+    pub fn told(mut self) -> Self {
+        self.net.told = true;
+        self
+    }
+
     /// Runs to the end and says what came of it.
     ///
     /// # Panics

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hearth_domain::{FencingToken, Runtime, SlotId, SlotState};
 use hearth_protocol::placement::{PooledCount, WorkerCondition, WorkerReport};
 
-use super::bench::{Bench, report, seen};
+use super::bench::{Bench, REPORT, report, seen};
 use crate::ledger::ReportError;
 use crate::ledger::limits::{TOKEN_MAX, UNSEEN_MISSES_MAX};
 
@@ -62,6 +62,20 @@ fn a_restarted_worker_has_lost_its_slots_and_late_reports_from_before_change_not
     assert_eq!(bench.renew("m1", slot, token).renewed, [None]);
     bench.init_result(under_way, Ok(()));
     bench.sent_grant();
+    bench.nothing_else();
+}
+
+#[test]
+fn a_late_report_that_a_new_ledger_takes_for_a_restart_does_not_shut_the_worker_out() {
+    let mut bench = Bench::with_workers(&["w1"]);
+    // Sent before the worker's last restart, which this ledger has not seen.
+    bench.report_as(WorkerReport { incarnation: 77, sequence: 400, ..report("w1") });
+    for _ in 0..5 {
+        bench.pass(REPORT);
+        bench.report("w1", &[]);
+    }
+    assert_eq!(condition(&bench, "w1"), Some(WorkerCondition::Ready));
+    bench.granted("c1", "m1");
     bench.nothing_else();
 }
 

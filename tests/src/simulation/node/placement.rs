@@ -258,7 +258,7 @@ impl PlacementNode {
         let me = (NodeId::Placement, self.host.life);
         match saying {
             Saying::Init(worker, request) => {
-                net.oracle.on_token(request.slot, request.token);
+                net.oracle.on_token(request.slot, request.token, self.host.life);
                 let about = About::Init { slot: request.slot, token: request.token };
                 net.call(me, node(&worker), Request::Init(request), about, INIT_PATIENCE);
             }
@@ -270,7 +270,7 @@ impl PlacementNode {
                 }
                 request.token = self.outward(request.slot, request.token);
                 if !net.has(Fault::TokenReused) {
-                    net.oracle.on_token(request.slot, request.token);
+                    net.oracle.on_token(request.slot, request.token, self.host.life);
                 }
                 net.call(me, node(&worker), Request::Fence(request), about, CALL_PATIENCE);
             }
