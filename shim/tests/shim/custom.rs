@@ -108,12 +108,12 @@ fn an_init_that_exits_is_told_with_status_or_signal() {
 /// AWS's own client for Python, as a custom runtime's bootstrap.
 #[test]
 fn awslambdaric_runs_unchanged() {
-    let library = awslambdaric();
+    let (interpreter, library) = awslambdaric();
     let mut sandbox = Sandbox::custom();
     let script = format!(
         "#!/bin/sh\nexport PYTHONPATH={}\nexec {} -m awslambdaric \"$_HANDLER\"\n",
         library.display(),
-        interpreter().trim_end()
+        interpreter.display()
     );
     sandbox.write_executable("bootstrap", &script);
     let code = r#"
@@ -135,25 +135,27 @@ def handler(event, context):
     assert!(sandbox.shut_down(500).success());
 }
 
-/// The Python that the tests are run with, which need not be the system's.
-fn interpreter() -> String {
-    let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Where awslambdaric lies: on the interpreter's path, or else installed once beside the build.
-fn awslambdaric() -> PathBuf {
+/// An interpreter and a search path with which awslambdaric is found: that of the environment which `make test` prepares,
+/// or else a copy beside the build, installed once.
+fn awslambdaric() -> (PathBuf, PathBuf) {
+    let prepared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("awslambdaric");
-    let importable = |path: &Path| {
-        let mut python = Command::new("python3");
-        python.args(["-c", "import awslambdaric.bootstrap, runtime_client"]).env("PYTHONPATH", path);
-        python.output().unwrap().status.success()
-    };
-    if !importable(&target) {
-        let mut pip = Command::new("python3");
+    if has_awslambdaric(&prepared, &target) {
+        return (prepared, target);
+    }
+    let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+    let python = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end());
+    if !has_awslambdaric(&python, &target) {
+        let mut pip = Command::new(&python);
         pip.args(["-m", "pip", "install", "--quiet", "--target"]).arg(&target).arg("awslambdaric");
         let said = String::from_utf8_lossy(&pip.output().unwrap().stderr).into_owned();
-        assert!(importable(&target), "awslambdaric can't be installed (python3 -m pip install awslambdaric): {said}");
+        assert!(has_awslambdaric(&python, &target), "awslambdaric can't be installed (make test prepares it): {said}");
     }
-    target
+    (python, target)
+}
+
+fn has_awslambdaric(python: &Path, search: &Path) -> bool {
+    let mut python = Command::new(python);
+    python.args(["-c", "import awslambdaric.bootstrap, runtime_client"]).env("PYTHONPATH", search);
+    python.output().is_ok_and(|output| output.status.success())
 }
