@@ -6,6 +6,7 @@
 //! Invariant: a transition is written only if the revision is still the one it is about, so a function that was
 //! changed or deleted meanwhile is left alone. Transitions do not change the revision: warm slots stay good.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,10 +51,8 @@ impl Activator {
         let this = self.clone();
         let stop = self.tasks.stop_token();
         self.tasks.spawn("activation", OnFailure::Log, async move {
-            tokio::select! {
-                () = stop.cancelled() => Ok(()),
-                outcome = this.activate_all(&account, &name) => outcome,
-            }
+            stop.run_until_cancelled(this.activate_until_done(&account, &name)).await;
+            Ok::<(), Infallible>(())
         });
     }
 
@@ -88,6 +87,14 @@ impl Activator {
             this.tell_retired(request).await;
             Ok::<(), StoreFailure>(())
         });
+    }
+
+    /// A store that fails now may work later, and nobody else brings the function out of its state.
+    async fn activate_until_done(&self, account: &AccountId, name: &FunctionName) {
+        while let Err(failure) = self.activate_all(account, name).await {
+            warn!(%account, %name, %failure, "a change was not brought into effect; it is tried again");
+            tokio::time::sleep(PAUSE_MAX).await;
+        }
     }
 
     async fn activate_all(&self, account: &AccountId, name: &FunctionName) -> Result<(), CatalogError> {

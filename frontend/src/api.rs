@@ -35,6 +35,7 @@ use hearth_domain::RequestId;
 use hearth_domain::limits::{BUNDLE_ZIP_MAX_BYTES, SYNC_REQUEST_MAX_BYTES};
 use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::activation::Activator;
@@ -81,6 +82,21 @@ pub enum Operation {
     Code,
 }
 
+impl Operation {
+    /// Whether it changes functions. A change that has begun is carried through, also if the caller leaves: half of one
+    /// would leave a function in progress with nobody at it.
+    const fn changes(self) -> bool {
+        matches!(
+            self,
+            Self::CreateFunction
+                | Self::UpdateFunctionCode
+                | Self::UpdateFunctionConfiguration
+                | Self::DeleteFunction
+                | Self::PublishVersion
+        )
+    }
+}
+
 /// Serves the API.
 pub(crate) struct Api {
     pub(crate) config: Config,
@@ -94,6 +110,8 @@ pub(crate) struct Api {
     bodies: BodyBudget,
     specs: SpecCache,
     changes: ChangeLocks,
+    /// Changes under way.
+    changing: TaskTracker,
     metrics: Metrics,
 }
 
@@ -113,7 +131,21 @@ impl Api {
         let verifier = Verifier::new(config.only_own_region.then(|| config.region.clone()));
         let bodies = BodyBudget::new(config.body_memory_bytes, config.body_timeout);
         let (specs, changes) = (SpecCache::default(), ChangeLocks::default());
-        Self { config, deps, invoker, metering, activator, stopping, verifier, bodies, specs, changes, metrics }
+        let changing = TaskTracker::new();
+        Self {
+            config,
+            deps,
+            invoker,
+            metering,
+            activator,
+            stopping,
+            verifier,
+            bodies,
+            specs,
+            changes,
+            changing,
+            metrics,
+        }
     }
 
     /// The router over [`ROUTES`].
@@ -154,7 +186,7 @@ impl Api {
         methods
     }
 
-    async fn serve(&self, route: Option<&'static Route>, request: Request) -> Response {
+    async fn serve(self: &Arc<Self>, route: Option<&'static Route>, request: Request) -> Response {
         let started = Instant::now();
         let mut buffer = Uuid::encode_buffer();
         let id: &str = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
@@ -177,7 +209,7 @@ impl Api {
     }
 
     async fn handle(
-        &self,
+        self: &Arc<Self>,
         request_id: &RequestId,
         route: Option<&'static Route>,
         request: Request,
@@ -198,12 +230,29 @@ impl Api {
             let text = format!("Hearth does not implement {} yet.", route.name);
             return Err(ApiError::new(Code::NotImplementedException, text));
         };
-        let (bytes, _held) = body.into_parts();
-        let call = Call { request_id, route, parts, key: &key, body: bytes };
-        self.operate(operation, call).await
+        let (body, held) = body.into_parts();
+        let call = Call { request_id: request_id.clone(), route, parts, key, body };
+        if !operation.changes() {
+            let answer = self.operate(operation, call).await;
+            drop(held);
+            return answer;
+        }
+        let api = self.clone();
+        let change = async move {
+            let answer = api.operate(operation, call).await;
+            drop(held);
+            answer
+        };
+        self.changing.spawn(change).await.map_err(ApiError::internal)?
     }
 
-    async fn operate(&self, operation: Operation, call: Call<'_>) -> Result<Response, ApiError> {
+    /// Waits for changes whose callers have left.
+    pub(crate) async fn drain_changes(&self) {
+        self.changing.close();
+        self.changing.wait().await;
+    }
+
+    async fn operate(&self, operation: Operation, call: Call) -> Result<Response, ApiError> {
         match operation {
             Operation::Invoke => self.invoke(call).await,
             Operation::CreateFunction => self.create_function(call).await,

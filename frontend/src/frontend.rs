@@ -112,13 +112,14 @@ impl Frontend {
         self.stop_serving.cancel();
         self.connections.close();
         let (served, events) = tokio::join!(timeout_at(deadline, self.connections.wait()), self.events.stop(grace));
+        let changed = timeout_at(deadline, self.api.drain_changes()).await.is_ok();
         let ran = timeout_at(deadline, self.api.invoker.drain()).await.is_ok();
         let stopped = self.tasks.stop(deadline.saturating_duration_since(Instant::now())).await;
         let metered = self.metering.flush().await;
         if let Err(failure) = &metered {
             error!(%failure, "the last usage was not written");
         }
-        served.is_ok() && events && ran && stopped && metered.is_ok()
+        served.is_ok() && events && changed && ran && stopped && metered.is_ok()
     }
 }
 

@@ -1,6 +1,7 @@
 //! One authenticated request, as an operation reads it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hearth_domain::RequestId;
@@ -15,15 +16,15 @@ use crate::sigv4::decoded;
 use crate::validation::{Addressee, NameForm, Target, ValidationErrors};
 
 /// A request whose signature was verified.
-pub(super) struct Call<'a> {
-    pub(super) request_id: &'a RequestId,
+pub(super) struct Call {
+    pub(super) request_id: RequestId,
     pub(super) route: &'static Route,
     pub(super) parts: Parts,
-    pub(super) key: &'a AccessKey,
+    pub(super) key: Arc<AccessKey>,
     pub(super) body: Bytes,
 }
 
-impl Call<'_> {
+impl Call {
     /// Whose functions it can mean.
     pub(super) fn addressee<'c>(&'c self, region: &'c str) -> Addressee<'c> {
         Addressee { account: &self.key.account, region }

@@ -82,7 +82,7 @@ impl Api {
     }
 
     /// A link to a version's code, good for ten minutes for whoever has it.
-    pub(super) fn code_link(&self, call: &Call<'_>, record: &FunctionRecord) -> Result<String, ApiError> {
+    pub(super) fn code_link(&self, call: &Call, record: &FunctionRecord) -> Result<String, ApiError> {
         let base = match &self.config.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("http://{}", call.header(header::HOST.as_str()).unwrap_or("localhost")),
@@ -101,7 +101,7 @@ impl Api {
     }
 
     /// `GET /hearth/v1/functions/{name}/code`: the zip itself.
-    pub(super) async fn hearth_code(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn hearth_code(&self, call: Call) -> Result<Response, ApiError> {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let record = self.record(&call, &target).await?;
         let path = self.deps.bundles.fetch(record.bundle).await?;

@@ -43,7 +43,7 @@ struct CreateFunction {
 
 impl Api {
     /// Creates `$LATEST`, and version 1 if asked to publish.
-    pub(super) async fn create_function(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn create_function(&self, call: Call) -> Result<Response, ApiError> {
         let request: CreateFunction = call.document().await?;
         let target = self.check_create(&call, &request)?;
         let settings = request.settings;
@@ -78,7 +78,7 @@ impl Api {
         json(201, &FunctionConfiguration::of(&shown, request.publish == Some(true), View::Whole))
     }
 
-    fn check_create(&self, call: &Call<'_>, request: &CreateFunction) -> Result<Target, ApiError> {
+    fn check_create(&self, call: &Call, request: &CreateFunction) -> Result<Target, ApiError> {
         let settings = &request.settings;
         let mut errors = ValidationErrors::default();
         if request.function_name.is_none() {

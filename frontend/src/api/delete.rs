@@ -14,7 +14,7 @@ use crate::validation::{NameForm, Qualifier};
 impl Api {
     /// Deletes a function with all its versions, or one version. Deleting a version that is not there is no error, as
     /// at AWS; a function that is not there is.
-    pub(super) async fn delete_function(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn delete_function(&self, call: Call) -> Result<Response, ApiError> {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let (account, name) = (&call.key.account, &target.name);
         let version = match &target.qualifier {

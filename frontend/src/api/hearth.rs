@@ -68,7 +68,7 @@ struct DeadLetterView {
 
 impl Api {
     /// `GET /hearth/v1/usage`
-    pub(super) async fn hearth_usage(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn hearth_usage(&self, call: Call) -> Result<Response, ApiError> {
         let account = &call.key.account;
         // What was counted in the last second is in memory still.
         self.metering.flush().await?;
@@ -78,7 +78,7 @@ impl Api {
     }
 
     /// `GET /hearth/v1/dead-letters`
-    pub(super) async fn hearth_dead_letters(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn hearth_dead_letters(&self, call: Call) -> Result<Response, ApiError> {
         let limit = call.query_number("limit", "limit", DEAD_LETTERS_MAX, DEAD_LETTERS_DEFAULT)? as usize;
         let after = match call.query("after") {
             None => None,

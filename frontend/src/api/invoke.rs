@@ -35,7 +35,7 @@ enum InvocationType {
 }
 
 impl Api {
-    pub(super) async fn invoke(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn invoke(&self, call: Call) -> Result<Response, ApiError> {
         let (invocation_type, log_tail) = read_headers(&call)?;
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let record = self.record(&call, &target).await?;
@@ -58,7 +58,7 @@ impl Api {
 
     async fn run(
         &self,
-        call: &Call<'_>,
+        call: &Call,
         target: &Target,
         record: &FunctionRecord,
         payload: Bytes,
@@ -97,7 +97,7 @@ impl Api {
     /// The event is on disk when the 202 goes out.
     async fn accept_event(
         &self,
-        call: &Call<'_>,
+        call: &Call,
         target: &Target,
         record: &FunctionRecord,
         payload: Bytes,
@@ -121,7 +121,7 @@ impl Api {
     }
 }
 
-fn read_headers(call: &Call<'_>) -> Result<(InvocationType, bool), ApiError> {
+fn read_headers(call: &Call) -> Result<(InvocationType, bool), ApiError> {
     // Presigned URLs carry these in the query.
     let given = |name: &str, canonical: &str| {
         call.header(name).map(str::to_owned).or_else(|| call.query(canonical).map(std::borrow::Cow::into_owned))
@@ -146,7 +146,7 @@ fn read_headers(call: &Call<'_>) -> Result<(InvocationType, bool), ApiError> {
 }
 
 /// The payload, known to be JSON; an absent one is an empty document.
-async fn read_payload(call: &Call<'_>, invocation_type: InvocationType) -> Result<Bytes, ApiError> {
+async fn read_payload(call: &Call, invocation_type: InvocationType) -> Result<Bytes, ApiError> {
     let bytes = call.body.len();
     if invocation_type == InvocationType::Event && bytes > ASYNC_REQUEST_MAX_BYTES {
         let text = format!(
@@ -177,7 +177,7 @@ fn check_json(payload: &[u8]) -> Result<(), ApiError> {
 }
 
 /// The caller's trace, or one that begins here, in X-Ray's form: the time and 96 bits, here of the request's id.
-fn trace_id(call: &Call<'_>) -> String {
+fn trace_id(call: &Call) -> String {
     if let Some(given) = call.header("x-amzn-trace-id").filter(|id| !id.is_empty() && id.len() <= TRACE_ID_MAX_BYTES) {
         return given.to_owned();
     }
@@ -188,7 +188,7 @@ fn trace_id(call: &Call<'_>) -> String {
     root
 }
 
-fn client_context(call: &Call<'_>) -> Result<Option<String>, ApiError> {
+fn client_context(call: &Call) -> Result<Option<String>, ApiError> {
     let Some(encoded) = call.header("x-amz-client-context") else { return Ok(None) };
     let invalid = |what: &str| ApiError::new(Code::InvalidRequestContentException, format!("Client context {what}."));
     let bytes = STANDARD.decode(encoded).map_err(|_| invalid("must be base64"))?;

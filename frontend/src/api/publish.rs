@@ -29,7 +29,7 @@ struct PublishVersion {
 }
 
 impl Api {
-    pub(super) async fn publish_version(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn publish_version(&self, call: Call) -> Result<Response, ApiError> {
         let request: PublishVersion = call.document().await?;
         if let Some(description) = &request.description {
             let mut errors = ValidationErrors::default();

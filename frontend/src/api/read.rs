@@ -56,7 +56,7 @@ struct ListVersions<'a> {
 
 impl Api {
     /// The version that a request means; an alias or a version that is not there is `ResourceNotFoundException`.
-    pub(super) async fn record(&self, call: &Call<'_>, target: &Target) -> Result<Arc<FunctionRecord>, ApiError> {
+    pub(super) async fn record(&self, call: &Call, target: &Target) -> Result<Arc<FunctionRecord>, ApiError> {
         let found = match target.version() {
             Some(version) => self.deps.catalog.get(&call.key.account, &target.name, version).await?,
             None => None,
@@ -64,7 +64,7 @@ impl Api {
         found.ok_or_else(|| ApiError::function_not_found(&target.arn(call.addressee(&self.config.region))))
     }
 
-    pub(super) async fn get_function(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn get_function(&self, call: Call) -> Result<Response, ApiError> {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let record = self.record(&call, &target).await?;
         let configuration = FunctionConfiguration::of(&record, target.qualifier.is_some(), View::Whole);
@@ -72,13 +72,13 @@ impl Api {
         json(200, &GetFunction { configuration, code, tags: &record.tags })
     }
 
-    pub(super) async fn get_function_configuration(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn get_function_configuration(&self, call: Call) -> Result<Response, ApiError> {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let record = self.record(&call, &target).await?;
         json(200, &FunctionConfiguration::of(&record, target.qualifier.is_some(), View::Whole))
     }
 
-    pub(super) async fn list_functions(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn list_functions(&self, call: Call) -> Result<Response, ApiError> {
         let all_versions = call.query("FunctionVersion");
         if let Some(value) = &all_versions {
             let mut errors = ValidationErrors::default();
@@ -95,7 +95,7 @@ impl Api {
         json(200, &ListFunctions { next_marker, functions })
     }
 
-    pub(super) async fn list_versions_by_function(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn list_versions_by_function(&self, call: Call) -> Result<Response, ApiError> {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let (account, name) = (&call.key.account, &target.name);
         if self.deps.catalog.get(account, name, Version::Latest).await?.is_none() {
@@ -110,7 +110,7 @@ impl Api {
     }
 }
 
-fn page_size(call: &Call<'_>) -> Result<usize, ApiError> {
+fn page_size(call: &Call) -> Result<usize, ApiError> {
     let asked = call.query_number("MaxItems", "maxItems", MAX_ITEMS, PAGE_MAX)?;
     Ok(asked.min(PAGE_MAX) as usize)
 }

@@ -37,7 +37,7 @@ struct UpdateFunctionConfiguration {
 
 impl Api {
     /// Gives `$LATEST` new code, and publishes it if asked to. A dry run checks everything and changes nothing.
-    pub(super) async fn update_function_code(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn update_function_code(&self, call: Call) -> Result<Response, ApiError> {
         let request: UpdateFunctionCode = call.document().await?;
         let source: CodeSource = call.document().await?;
         let mut errors = ValidationErrors::default();
@@ -67,7 +67,7 @@ impl Api {
     }
 
     /// Changes settings of `$LATEST`; what is not named stays.
-    pub(super) async fn update_function_configuration(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(super) async fn update_function_configuration(&self, call: Call) -> Result<Response, ApiError> {
         let UpdateFunctionConfiguration { revision_id, settings } = call.document().await?;
         let mut errors = ValidationErrors::default();
         settings.check(&mut errors);
@@ -100,7 +100,7 @@ impl Api {
     }
 
     /// The name in the path of an operation that changes `$LATEST` and nothing else.
-    fn latest_only(&self, call: &Call<'_>) -> Result<FunctionName, ApiError> {
+    fn latest_only(&self, call: &Call) -> Result<FunctionName, ApiError> {
         let target = call.target(&self.config.region, NameForm::Plain)?;
         match target.version() {
             Some(Version::Latest) => Ok(target.name),

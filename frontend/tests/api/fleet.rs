@@ -28,6 +28,9 @@ pub(crate) struct Fleet {
     pub(crate) completed: Mutex<Vec<Completion>>,
     pub(crate) retired: Mutex<Vec<RetireRequest>>,
     pub(crate) reachable: Mutex<bool>,
+    /// Whether questions about the fleet wait for `release`, and who waits to hear of one.
+    pub(crate) hold_questions: Mutex<bool>,
+    pub(crate) asked: Notify,
     /// Whether completions wait for `release`.
     pub(crate) hold_completions: Mutex<bool>,
     /// Handlers `hold` wait for this.
@@ -50,6 +53,8 @@ impl Fleet {
             completed: Mutex::default(),
             retired: Mutex::default(),
             reachable: Mutex::new(true),
+            hold_questions: Mutex::new(false),
+            asked: Notify::new(),
             hold_completions: Mutex::new(false),
             release: Notify::new(),
             running: AtomicUsize::new(0),
@@ -107,6 +112,10 @@ impl WorkerManager for Fleet {
 
     async fn fleet(&self) -> Result<hearth_protocol::worker_manager::Fleet, Unreachable> {
         self.check_reachable()?;
+        self.asked.notify_waiters();
+        if *self.hold_questions.lock().unwrap() {
+            self.release.notified().await;
+        }
         let report = WorkerReport {
             worker: Self::endpoint(),
             incarnation: 1,

@@ -113,6 +113,8 @@ async fn lists_are_paged() {
     assert_eq!(names.len(), 6);
     let (names, _) = collect(&format!("{FUNCTIONS}/f2/versions"), "Versions").await;
     assert_eq!(names, ["f2:$LATEST", "f2:1"]);
+    // Older SDKs end this path with a slash.
+    assert_eq!(platform.call("GET", &format!("{FUNCTIONS}/"), &Value::Null).await.status, 200);
     let bad = platform.call("GET", &format!("{FUNCTIONS}?Marker=nonsense&MaxItems=1"), &Value::Null).await.error();
     assert_eq!(bad.1, "InvalidParameterValueException");
     let bad = platform.call("GET", &format!("{FUNCTIONS}?MaxItems=0"), &Value::Null).await.error();

@@ -130,6 +130,28 @@ async fn a_runtime_nobody_can_vouch_for_is_settled_later() {
     assert_eq!(refused.0, 503);
 }
 
+/// A caller that leaves in the middle of a change leaves no half of one.
+#[tokio::test]
+async fn a_change_that_has_begun_is_carried_through() {
+    let platform = Platform::start().await;
+    *platform.fleet.hold_questions.lock().unwrap() = true;
+    let asked = platform.fleet.asked.notified();
+    let request = with(&json!({}));
+    tokio::select! {
+        _ = platform.call("POST", FUNCTIONS, &request) => panic!("the change must be held"),
+        () = asked => {}
+    }
+    *platform.fleet.hold_questions.lock().unwrap() = false;
+    platform.fleet.release.notify_one();
+    let created = async {
+        while platform.call("GET", &format!("{FUNCTIONS}/echo"), &Value::Null).await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), created).await.expect("it is created");
+    platform.settled("echo").await;
+}
+
 /// kill -9 between the acknowledgement and its effect: the next start goes on.
 #[tokio::test]
 async fn what_a_crash_left_pending_is_taken_up_at_the_next_start() {

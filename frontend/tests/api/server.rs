@@ -95,6 +95,23 @@ async fn slow_clients_are_cut_off() {
     assert!(platform.fleet.invoked.lock().unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn bodies_may_come_in_chunks() {
+    let platform = Platform::start().await;
+    platform.create("echo", "app.handler").await;
+    let endpoint = platform.listen().await;
+    let whole = String::from_utf8(wire("POST", "/2015-03-31/functions/echo/invocations", b"{\"a\":1}").await).unwrap();
+    let (head, _) = whole.split_once("\r\n\r\n").unwrap();
+    let head = head.replace("content-length: 7", "transfer-encoding: chunked\r\nconnection: close");
+    let mut client = connect(&endpoint).await;
+    for part in [head.as_str(), "\r\n\r\n3\r\n{\"a\r\n", "4\r\n\":1}\r\n", "0\r\n\r\n"] {
+        client.write_all(part.as_bytes()).await.unwrap();
+    }
+    let mut answer = String::new();
+    tokio::time::timeout(GRACE, client.read_to_string(&mut answer)).await.expect("it is answered").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("{\"a\":1}"), "{answer}");
+}
+
 /// A reply larger than all buffers on the way, to a client that does not read: the connection ends, so that a shutdown
 /// has nothing to wait for.
 #[tokio::test]

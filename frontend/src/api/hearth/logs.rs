@@ -56,7 +56,7 @@ struct LineView {
 type Cursor = BTreeMap<WorkerId, u64>;
 
 impl Api {
-    pub(in super::super) async fn hearth_logs(&self, call: Call<'_>) -> Result<Response, ApiError> {
+    pub(in super::super) async fn hearth_logs(&self, call: Call) -> Result<Response, ApiError> {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         self.record(&call, &target).await?;
         let limit = call.query_number("limit", "limit", LINES_MAX, LINES_DEFAULT)?;
