@@ -31,6 +31,10 @@ use crate::sys::mount::Use;
 pub(super) const TASK_ROOT: &str = "/var/task";
 /// Where the first program is seen inside.
 pub(super) const INIT: &str = "/run/hearth/init";
+/// Tries to make the tree read-only while children are being started.
+const READ_ONLY_TRIES_MAX: u32 = 100;
+/// Pause between two of them.
+const READ_ONLY_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 /// Who runs programs that are not the first: the user Lambda has, user 993 of group 990.
 pub(super) const USER: (u32, u32) = (993, 990);
 
@@ -82,7 +86,7 @@ impl Root {
         for name in SHARED.iter().chain(&SHARED_ETC) {
             share(path, name)?;
         }
-        mount_remount(path, flags | MountFlags::BIND | MountFlags::RDONLY, "")?;
+        make_read_only(path, flags)?;
         Ok(Self { writable, mount_points: BTreeSet::new() })
     }
 
@@ -109,6 +113,19 @@ impl Root {
         self.mount_points.insert(inside.to_path_buf());
         Ok(())
     }
+}
+
+/// Makes a mount read-only. A child that another thread starts in this moment has copies of our descriptors until it
+/// executes its program, also of a file that was being written; so long the kernel says EBUSY, and there is no event
+/// that tells of its end.
+fn make_read_only(path: &Path, flags: MountFlags) -> io::Result<()> {
+    for _ in 1..READ_ONLY_TRIES_MAX {
+        match mount_remount(path, flags | MountFlags::BIND | MountFlags::RDONLY, "") {
+            Err(rustix::io::Errno::BUSY) => std::thread::sleep(READ_ONLY_PAUSE),
+            outcome => return Ok(outcome?),
+        }
+    }
+    Ok(mount_remount(path, flags | MountFlags::BIND | MountFlags::RDONLY, "")?)
 }
 
 /// A copy of what is mounted at `path` on the host, read-only, without devices and set-user-id, attached nowhere.
