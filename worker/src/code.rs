@@ -21,6 +21,8 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
+use crate::starting::Starting;
+
 /// Newest bundles that a report names.
 const REPORTED_MAX: usize = 256;
 
@@ -29,6 +31,7 @@ pub(crate) struct CodeCache {
     root: PathBuf,
     bundles: Arc<dyn BundleStore>,
     max_bytes: u64,
+    starting: Starting,
     shelf: Mutex<Shelf>,
     bytes: IntGauge,
 }
@@ -96,6 +99,7 @@ impl CodeCache {
         boot: &str,
         bundles: Arc<dyn BundleStore>,
         max_bytes: u64,
+        starting: Starting,
         bytes: IntGauge,
     ) -> io::Result<Self> {
         let of_this_boot = root.join(boot);
@@ -114,7 +118,7 @@ impl CodeCache {
                 None => remove(&entry.path())?,
             }
         }
-        let cache = Self { root: of_this_boot, bundles, max_bytes, shelf: Mutex::new(shelf), bytes };
+        let cache = Self { root: of_this_boot, bundles, max_bytes, starting, shelf: Mutex::new(shelf), bytes };
         for dir in cache.evict() {
             remove(&dir)?;
         }
@@ -153,6 +157,7 @@ impl CodeCache {
         let zip = fetched.ok_or(CodeError::Missing(digest))?;
         let unpacked = spawn_blocking(move || unpack(&zip, &dir)).await.map_err(|_| CodeError::CutShort(digest))?;
         let summary = unpacked.map_err(|source| CodeError::Unpack { digest, source })?;
+        self.starting.settled().await;
         Ok(summary.unzipped_bytes)
     }
 

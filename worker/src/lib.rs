@@ -28,6 +28,7 @@ mod pool;
 mod report;
 mod runtime;
 mod slot;
+mod starting;
 mod usage;
 mod worker;
 

@@ -29,6 +29,7 @@ use crate::pool::{Boots, Pool, PoolBounds, PoolState};
 use crate::report::{Identity, Reporter};
 use crate::runtime::{Bootstraps, Offer};
 use crate::slot::{Host, SlotBounds, Slots};
+use crate::starting::Starting;
 
 /// Other roles and parts that a worker works with.
 pub struct Deps {
@@ -205,16 +206,18 @@ async fn host(
     let clock = Clock::start();
     let state = |what, name| StateDir { what, path: config.data_dir.join(name) };
     let bootstraps = state("runtime files", "runtime").open(Bootstraps::write)?;
-    let code_bytes = metrics.code_bytes.clone();
-    let code = state("unpacked code", "code")
-        .open(|path| CodeCache::open(path, &boot_id(), bundles, config.code_cache_max_bytes, code_bytes))?;
+    let (code_bytes, starting) = (metrics.code_bytes.clone(), Starting::default());
+    let code = state("unpacked code", "code").open(|path| {
+        CodeCache::open(path, &boot_id(), bundles, config.code_cache_max_bytes, starting.clone(), code_bytes)
+    })?;
     let logs = state("logs", "logs");
     let opened = Logs::open(logs.path.clone(), config.logs, tasks, metrics.log_entries_dropped.clone()).await;
     let logs = opened.map_err(|source| logs.failed(source))?;
     let offer = Offer::of_this_host().await;
     // Sandboxes are named after the worker's run, so that those of an earlier one can't be meant.
     let prefix = format!("s{:08x}", incarnation >> 32);
-    let boots = Boots::new(launcher, config.shim.clone(), offer.clone(), bootstraps, config.boot_concurrency, prefix);
+    let boots =
+        Boots::new(launcher, config.shim.clone(), offer.clone(), bootstraps, config.boot_concurrency, prefix, starting);
     let (min, max, booting) = (config.pool_size, config.pool_max, config.boot_concurrency.div_ceil(2));
     let pool = Pool::start(PoolBounds { min, max, booting }, offer.classes(), boots.clone(), clock, tasks);
     Ok(Arc::new(Host {

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use hearth_domain::limits::{SANDBOX_MAX_OPEN_FILES, SANDBOX_MAX_PROCESSES};
 use hearth_guest_protocol::{PROTOCOL_VERSION, Ready, guest_message};
-use hearth_microvm::{BootError, BootSpec, Isolation, Launcher, Limits, Sandbox};
+use hearth_microvm::{BootError, BootSpec, Isolation, Launcher, Limits, Sandbox, SandboxError};
 use tokio::sync::Semaphore;
 
 use crate::channel::{Channel, ChannelError};
 use crate::runtime::{Bootstraps, Offer, RUNTIME_DIR, RuntimeClass, shim_environment};
+use crate::starting::Starting;
 
 /// Longest time from the start of a boot to the shim's word.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,6 +41,7 @@ pub(crate) struct Boots {
     offer: Offer,
     bootstraps: Bootstraps,
     permits: Semaphore,
+    starting: Starting,
     prefix: String,
     count: AtomicU64,
 }
@@ -101,16 +103,19 @@ impl Boots {
         bootstraps: Bootstraps,
         concurrency: u32,
         prefix: String,
+        starting: Starting,
     ) -> Arc<Self> {
         let permits = Semaphore::new(concurrency.max(1) as usize);
-        Arc::new(Self { launcher, shim, offer, bootstraps, permits, prefix, count: AtomicU64::new(0) })
+        Arc::new(Self { launcher, shim, offer, bootstraps, permits, starting, prefix, count: AtomicU64::new(0) })
     }
 
     /// Boots one sandbox of `class`.
     pub(crate) async fn boot(&self, class: RuntimeClass) -> Result<Booted, BootFailure> {
         let _permit = self.permits.acquire().await.map_err(|_| BootFailure::Stopping)?;
         let boot = async {
+            let under_way = self.starting.begin().await;
             let mut sandbox = self.launcher.boot(self.spec(class)).await?;
+            drop(under_way);
             let mut channel = Channel::new(sandbox.channel().ok_or(BootFailure::NoChannel)?);
             let ready = first_word(&mut channel).await?;
             if ready.protocol_version != PROTOCOL_VERSION {
@@ -119,6 +124,12 @@ impl Boots {
             Ok(Booted { sandbox, channel, from_pool: false })
         };
         tokio::time::timeout(BOOT_TIMEOUT, boot).await.unwrap_or(Err(BootFailure::Silent))
+    }
+
+    /// Makes a function's code visible in its sandbox, and says where.
+    pub(crate) async fn attach_code(&self, sandbox: &mut dyn Sandbox, code: &Path) -> Result<PathBuf, SandboxError> {
+        let _under_way = self.starting.begin().await;
+        sandbox.attach_code(code).await
     }
 
     /// Where a function sees the bootstraps.

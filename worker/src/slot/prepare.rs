@@ -57,7 +57,7 @@ impl Preparer {
         let code = async { self.host.code.get(self.function.bundle).await.map_err(PrepareError::from) };
         let sandbox = async { self.host.pool.take(class).await.map_err(PrepareError::from) };
         let (code, mut booted) = tokio::try_join!(code, sandbox)?;
-        let task_root = booted.sandbox.attach_code(code.dir()).await?;
+        let task_root = self.host.boots.attach_code(&mut *booted.sandbox, code.dir()).await?;
         booted.sandbox.set_limits(init_limits(&self.function)).await?;
         let init = self.init(task_root);
         Ok(Prepared { booted, code, init })

@@ -26,6 +26,7 @@ struct Real {
     placement: Arc<FakePlacement>,
     isolation: Isolation,
     bundles: Arc<Bundles>,
+    _alone: Arc<tokio::sync::MutexGuard<'static, ()>>,
     _state: tempfile::TempDir,
     _dir: tempfile::TempDir,
 }
@@ -33,6 +34,7 @@ struct Real {
 impl Real {
     /// One worker for each isolation that this test may use here, with `files` as its only bundle.
     async fn each(files: &[(&str, &str, u32)], pool_size: u32) -> Vec<Self> {
+        let alone = Arc::new(ALONE.lock().await);
         let mut all = Vec::new();
         for isolation in [Isolation::Process, Isolation::Jail] {
             let state = tempfile::tempdir().unwrap();
@@ -53,7 +55,10 @@ impl Real {
                 (config.pool_size, config.memory_mb) = (pool_size, Some(8_192));
             })
             .await;
-            all.push(Self { worker, placement, isolation, bundles, _state: state, _dir: dir });
+            all.push(Self { worker, placement, isolation, bundles, _alone: alone.clone(), _state: state, _dir: dir });
+        }
+        for real in &all {
+            real.worker.ready().await;
         }
         all
     }
@@ -80,6 +85,9 @@ impl Real {
         self.worker.shutdown(Duration::from_secs(5)).await;
     }
 }
+
+/// Workers in one process would start sandboxes while another's code is being written: see the worker's `starting`.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const BUNDLE: BundleDigest = BundleDigest([9; 32]);
 
