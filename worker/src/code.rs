@@ -2,7 +2,7 @@
 //!
 //! Invariants: a bundle is unpacked once, however many slots ask at the same time; what a slot uses ([`CodeLease`]) is
 //! never removed; the rest is, least recently used first, when all takes more than its bound. A directory with a
-//! digest's name is whole: it got that name last.
+//! digest's name is whole: it got that name last. Code is given out when its programs can be executed (see `starting`).
 //!
 //! What an earlier worker unpacked is used again, but not after the machine was started anew: what was not yet on disk
 //! when the power went would be missing without a trace.
