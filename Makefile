@@ -27,6 +27,7 @@ test-e2e: build
 	.venv/bin/python -m pytest -q tests/e2e
 
 figures: packages-test build ## the numbers of SPECIFICATION.md, each beside what it is compared with
+	cargo rustc --release --locked -p echo-rust --bin bootstrap -- -C target-feature=+crt-static
 	cargo run --release --locked -p hearth-benches --bin figures
 
 packages:
