@@ -15,8 +15,31 @@ pub(crate) fn available() -> bool {
 pub(crate) fn run(program: &[&str]) -> Result<Duration> {
     let begun = Instant::now();
     let status = Command::new("bwrap")
-        .args(["--unshare-all", "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"])
-        .args(["--symlink", "usr/bin", "/bin", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--die-with-parent"])
+        .args([
+            "--unshare-all",
+            "--clearenv",
+            "--ro-bind",
+            "/usr",
+            "/usr",
+            "--symlink",
+            "usr/lib",
+            "/lib",
+            "--symlink",
+            "usr/lib64",
+            "/lib64",
+        ])
+        .args([
+            "--symlink",
+            "usr/bin",
+            "/bin",
+            "--proc",
+            "/proc",
+            "--dev",
+            "/dev",
+            "--tmpfs",
+            "/tmp",
+            "--die-with-parent",
+        ])
         .args(program)
         .stdout(Stdio::null())
         .status()?;
@@ -28,7 +51,18 @@ pub(crate) fn run(program: &[&str]) -> Result<Duration> {
 pub(crate) fn run_bound(program: &Path, args: &[&str]) -> Result<Duration> {
     let begun = Instant::now();
     let status = Command::new("bwrap")
-        .args(["--unshare-all", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--die-with-parent", "--ro-bind"])
+        .args([
+            "--unshare-all",
+            "--clearenv",
+            "--proc",
+            "/proc",
+            "--dev",
+            "/dev",
+            "--tmpfs",
+            "/tmp",
+            "--die-with-parent",
+            "--ro-bind",
+        ])
         .arg(program)
         .args(["/program", "/program"])
         .args(args)

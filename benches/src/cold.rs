@@ -27,7 +27,7 @@ pub(crate) async fn measure(platform: &Platform, language: Language) -> Result<C
     const BETWEEN: Duration = Duration::from_millis(150);
     let name = format!("cold-{}", language.name());
     let mut connection = Connection::open(&platform.address, Some(platform.keys.clone())).await?;
-    function::deploy(&mut connection, language, &name).await?;
+    function::deploy(&mut connection, language, &name, function::ONE_CPU_MB).await?;
     let event = Bytes::from_static(b"\"hello\"");
     let mut cold = Cold { language, hearth: Samples::default(), bwrap: Samples::default() };
     for round in 0..STARTS {
@@ -52,5 +52,6 @@ fn beside(language: Language) -> Result<Duration> {
             bwrap::run_bound(&shim, &["--version"])
         }
         Language::Python => bwrap::run(&["/usr/bin/python3", "-c", "pass"]),
+        Language::Nodejs => bwrap::run(&["/usr/bin/node", "-e", "0"]),
     }
 }

@@ -44,7 +44,10 @@ impl Connection {
     pub(crate) async fn invoke(&mut self, name: &str, payload: &Bytes, expected: &Bytes) -> Result<()> {
         let path = format!("/2015-03-31/functions/{name}/invocations");
         let answer = self.send(Method::POST, &path, payload.clone()).await?;
-        if !answer.status().is_success() || answer.headers().contains_key("x-amz-function-error") || answer.body() != expected {
+        if !answer.status().is_success()
+            || answer.headers().contains_key("x-amz-function-error")
+            || answer.body() != expected
+        {
             bail!("invoking {name}: {} {}", answer.status(), String::from_utf8_lossy(answer.body()));
         }
         Ok(())

@@ -27,11 +27,11 @@ pub(crate) async fn measure(platform: &Platform, language: Language) -> Result<D
     let event = Bytes::from_static(b"\"hello\"");
     let names: Vec<String> = (0..=SLOTS).map(|n| format!("idle-{}-{n}", language.name())).collect();
     // The first one warms what all share.
-    function::deploy(&mut connection, language, &names[0]).await?;
+    function::deploy(&mut connection, language, &names[0], function::SMALLEST_MB).await?;
     connection.invoke(&names[0], &event, &event).await?;
     let (before, hearth_before) = (slots(platform), memory::pss_kib(platform.pid()));
     for name in &names[1..] {
-        function::deploy(&mut connection, language, name).await?;
+        function::deploy(&mut connection, language, name, function::SMALLEST_MB).await?;
         connection.invoke(name, &event, &event).await?;
     }
     let (after, hearth_after) = (slots(platform), memory::pss_kib(platform.pid()));
@@ -45,6 +45,9 @@ pub(crate) async fn measure(platform: &Platform, language: Language) -> Result<D
     })
 }
 
+/// What a jail shows the shim as.
+const JAILED_SHIM: &str = "/run/hearth/init";
+
 struct Slots {
     count: usize,
     shim_kib: u64,
@@ -56,7 +59,7 @@ fn slots(platform: &Platform) -> Slots {
     let mut slots = Slots { count: 0, shim_kib: 0, runtime_kib: 0 };
     for (pid, command) in memory::descendants(platform.pid()) {
         let kib = memory::pss_kib(pid);
-        if command.contains("hearth-shim") {
+        if command.ends_with("hearth-shim") || command == JAILED_SHIM {
             slots.count += 1;
             slots.shim_kib += kib;
         } else {

@@ -29,6 +29,11 @@ impl Direct {
         Self::spawn(Command::new("/usr/bin/python3").args(["-u", "-c", PYTHON_ECHO]))
     }
 
+    /// Node.js's own HTTP server.
+    pub(crate) fn node() -> Result<Self> {
+        Self::spawn(Command::new("/usr/bin/node").args(["-e", NODE_ECHO]))
+    }
+
     fn spawn(command: &mut Command) -> Result<Self> {
         let mut process = command.stdout(Stdio::piped()).spawn()?;
         let mut address = String::new();
@@ -68,4 +73,13 @@ class Echo(BaseHTTPRequestHandler):
 server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
 print("127.0.0.1:%d" % server.server_address[1])
 server.serve_forever()
+"#;
+
+const NODE_ECHO: &str = r#"
+const server = require("node:http").createServer((request, response) => {
+    const chunks = [];
+    request.on("data", (chunk) => chunks.push(chunk));
+    request.on("end", () => response.end(Buffer.concat(chunks)));
+});
+server.listen(0, "127.0.0.1", () => console.log(`127.0.0.1:${server.address().port}`));
 "#;

@@ -2,6 +2,7 @@
 
 use std::io::{Cursor, Write};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +16,12 @@ use zip::write::SimpleFileOptions;
 use crate::connection::Connection;
 use crate::platform::release_binary;
 
+/// Memory that buys one whole CPU, so that what is timed is the platform and not the wait for the next slice of a small
+/// function's share.
+pub(crate) const ONE_CPU_MB: u32 = 1_769;
+/// The smallest memory, for what is not timed.
+pub(crate) const SMALLEST_MB: u32 = 128;
+
 /// A language to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Language {
@@ -22,17 +29,20 @@ pub(crate) enum Language {
     Provided,
     /// Python.
     Python,
+    /// Node.js.
+    Nodejs,
 }
 
 impl Language {
-    /// Both.
-    pub(crate) const ALL: [Self; 2] = [Self::Provided, Self::Python];
+    /// All.
+    pub(crate) const ALL: [Self; 3] = [Self::Provided, Self::Python, Self::Nodejs];
 
     /// As the tables name it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Provided => "provided",
             Self::Python => "python",
+            Self::Nodejs => "node",
         }
     }
 
@@ -40,9 +50,11 @@ impl Language {
         Ok(match self {
             Self::Provided => "provided.al2023".into(),
             Self::Python => {
-                let print = "import sys; print(f'python3.{sys.version_info[1]}', end='')";
-                let output = std::process::Command::new("/usr/bin/python3").args(["-c", print]).output()?;
-                String::from_utf8(output.stdout)?
+                printed("/usr/bin/python3", &["-c", "import sys; print(f'python3.{sys.version_info[1]}', end='')"])?
+            }
+            Self::Nodejs => {
+                let print = "process.stdout.write(`nodejs${process.versions.node.split('.')[0]}.x`)";
+                printed("/usr/bin/node", &["-e", print])?
             }
         })
     }
@@ -52,14 +64,15 @@ impl Language {
         match self {
             Self::Provided => zip_of("bootstrap", &read(&release_binary("bootstrap")?)?),
             Self::Python => zip_of("app.py", echo.as_bytes()),
+            Self::Nodejs => zip_of("app.js", b"exports.handler = async (event) => event;\n"),
         }
     }
 }
 
 /// Creates a function of its own and waits until it can be invoked.
-pub(crate) async fn deploy(connection: &mut Connection, language: Language, name: &str) -> Result<()> {
+pub(crate) async fn deploy(connection: &mut Connection, language: Language, name: &str, memory_mb: u32) -> Result<()> {
     let body = json!({
-        "FunctionName": name, "Runtime": language.runtime()?, "Handler": "app.handler", "MemorySize": 128,
+        "FunctionName": name, "Runtime": language.runtime()?, "Handler": "app.handler", "MemorySize": memory_mb,
         "Role": "arn:aws:iam::000000000000:role/lambda", "Code": {"ZipFile": STANDARD.encode(language.bundle()?)},
     });
     let answer = connection.send(Method::POST, "/2015-03-31/functions", Bytes::from(body.to_string())).await?;
@@ -93,6 +106,11 @@ async fn wait_until_active(connection: &mut Connection, name: &str) -> Result<()
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     bail!("{name} did not become active");
+}
+
+fn printed(program: &str, args: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(args).output().with_context(|| program.to_owned())?;
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn zip_of(name: &str, content: &[u8]) -> Result<Vec<u8>> {

@@ -1,5 +1,6 @@
 //! `figures`: the numbers of SPECIFICATION.md, measured on the machine at hand, each beside something else in the same
-//! minute. Prints a table and writes `target/figures.json`. Ends by itself.
+//! minute. Prints a table and writes `target/figures.json`. Ends by itself. `figures warm`, `cold` or `density` measures
+//! just that.
 #![forbid(unsafe_code)]
 
 mod bwrap;
@@ -27,29 +28,32 @@ async fn main() -> Result<()> {
     if std::env::args().nth(1).as_deref() == Some(direct::SERVE) {
         return direct::serve().await;
     }
+    let only = std::env::args().nth(1);
+    let wanted = |job: &str| only.as_deref().is_none_or(|only| only == job);
     let machine = machine();
     println!("machine: {machine}");
     let mut report = vec![json!({"machine": machine})];
 
-    let pooled = Platform::start(4)?;
-    println!("isolation: {}", pooled.isolation);
-    for language in Language::ALL {
-        report.push(show_warm(&warm::measure(&pooled, language).await?));
+    if wanted("warm") {
+        let platform = Platform::start(4)?;
+        println!("isolation: {}", platform.isolation);
+        for language in Language::ALL {
+            report.push(show_warm(&warm::measure(&platform, language).await?));
+        }
     }
-    for language in Language::ALL {
-        report.push(show_cold("pooled cold start", &cold::measure(&pooled, language).await?));
+    if wanted("cold") {
+        for (what, pool_size) in [("pooled cold start", 4), ("un-pooled cold start", 0)] {
+            let platform = Platform::start(pool_size)?;
+            for language in Language::ALL {
+                report.push(show_cold(what, &cold::measure(&platform, language).await?));
+            }
+        }
     }
-    drop(pooled);
-
-    let unpooled = Platform::start(0)?;
-    for language in Language::ALL {
-        report.push(show_cold("un-pooled cold start", &cold::measure(&unpooled, language).await?));
-    }
-    drop(unpooled);
-
-    for language in Language::ALL {
-        let platform = Platform::start(0)?;
-        report.push(show_density(&density::measure(&platform, language).await?));
+    if wanted("density") {
+        for language in Language::ALL {
+            let platform = Platform::start(0)?;
+            report.push(show_density(&density::measure(&platform, language).await?));
+        }
     }
     let path = "target/figures.json";
     std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
@@ -61,7 +65,11 @@ fn machine() -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     let load = read("/proc/loadavg");
-    format!("{cpus} CPUs, Linux {}, load {}", read("/proc/sys/kernel/osrelease").trim(), load.split(' ').next().unwrap_or("?"))
+    format!(
+        "{cpus} CPUs, Linux {}, load {}",
+        read("/proc/sys/kernel/osrelease").trim(),
+        load.split(' ').next().unwrap_or("?")
+    )
 }
 
 fn show_warm(warm: &Warm) -> Value {

@@ -75,7 +75,9 @@ fn chosen_isolation(hearth: &Path) -> Result<String> {
     if chosen != "none" {
         return Ok(chosen);
     }
-    eprintln!("figures: this machine allows no jail: these are figures of --isolation process, which is NO SECURITY BOUNDARY");
+    eprintln!(
+        "figures: this machine allows no jail: these are figures of --isolation process, which is NO SECURITY BOUNDARY"
+    );
     Ok("process".into())
 }
 

@@ -59,10 +59,11 @@ impl Target {
 pub(crate) async fn measure(platform: &Platform, language: Language) -> Result<Warm> {
     let name = format!("warm-{}", language.name());
     let mut control = Connection::open(&platform.address, Some(platform.keys.clone())).await?;
-    function::deploy(&mut control, language, &name).await?;
+    function::deploy(&mut control, language, &name, function::ONE_CPU_MB).await?;
     let server = match language {
         Language::Provided => Direct::axum()?,
         Language::Python => Direct::python()?,
+        Language::Nodejs => Direct::node()?,
     };
     let hearth = Target::Hearth { address: platform.address.clone(), keys: platform.keys.clone(), function: name };
     let direct = Target::Direct { address: server.address.clone() };

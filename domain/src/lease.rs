@@ -39,7 +39,9 @@ pub struct LeaseTerms {
 
 /// Three durations that are no lease terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("lease deadlines must be above zero and grow: renew {renew_after:?} < stop using {stop_using_after:?} < gone {gone_after:?}")]
+#[error(
+    "lease deadlines must be above zero and grow: renew {renew_after:?} < stop using {stop_using_after:?} < gone {gone_after:?}"
+)]
 pub struct InvalidLeaseTerms {
     /// When to renew.
     pub renew_after: Duration,
@@ -68,8 +70,8 @@ impl LeaseTerms {
         stop_using_after: Duration,
         gone_after: Duration,
     ) -> Result<Self, InvalidLeaseTerms> {
-        let grows = renew_after.as_nanos() < stop_using_after.as_nanos()
-            && stop_using_after.as_nanos() < gone_after.as_nanos();
+        let grows =
+            renew_after.as_nanos() < stop_using_after.as_nanos() && stop_using_after.as_nanos() < gone_after.as_nanos();
         if renew_after.is_zero() || !grows {
             return Err(InvalidLeaseTerms { renew_after, stop_using_after, gone_after });
         }

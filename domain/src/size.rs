@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    EPHEMERAL_STORAGE_MAX_MB, EPHEMERAL_STORAGE_MIN_MB, MEMORY_MAX_MB, MEMORY_MB_PER_VCPU, MEMORY_MIN_MB, TIMEOUT_MAX_S,
-    TIMEOUT_MIN_S,
+    EPHEMERAL_STORAGE_MAX_MB, EPHEMERAL_STORAGE_MIN_MB, MEMORY_MAX_MB, MEMORY_MB_PER_VCPU, MEMORY_MIN_MB,
+    TIMEOUT_MAX_S, TIMEOUT_MIN_S,
 };
 
 /// A value outside its bounds.

@@ -91,15 +91,8 @@ impl SlotState {
 
 impl SlotEvent {
     /// Every event.
-    pub const ALL: [Self; 7] = [
-        Self::Booted,
-        Self::Assigned,
-        Self::Initialized,
-        Self::Started,
-        Self::Completed,
-        Self::Drain,
-        Self::Ended,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Booted, Self::Assigned, Self::Initialized, Self::Started, Self::Completed, Self::Drain, Self::Ended];
 }
 
 #[cfg(test)]

@@ -5,11 +5,8 @@ use std::time::Duration;
 use crate::lease::LeaseTerms;
 
 /// Lease terms that placement grants unless configured otherwise.
-pub const LEASE_TERMS: LeaseTerms = LeaseTerms::new(
-    Duration::from_secs(5),
-    Duration::from_secs(15),
-    Duration::from_secs(20),
-);
+pub const LEASE_TERMS: LeaseTerms =
+    LeaseTerms::new(Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(20));
 /// How often a worker reports its load and slots to placement.
 pub const WORKER_REPORT_INTERVAL: Duration = Duration::from_millis(500);
 /// A worker silent for this long gets no new slots.
@@ -48,10 +45,7 @@ const _: () = assert!(longer(LEASE_TERMS.gone_after(), WORKER_LOST_AFTER));
 // Two lost renewals are survived.
 const _: () = assert!(LEASE_TERMS.stop_using_after().as_nanos() >= 3 * LEASE_TERMS.renew_after().as_nanos());
 // Between the last start of a call and the end of the lease lies more than a slow hop.
-const _: () = assert!(longer(
-    LEASE_TERMS.gone_after(),
-    LEASE_TERMS.stop_using_after().saturating_add(CONNECT_TIMEOUT)
-));
+const _: () = assert!(longer(LEASE_TERMS.gone_after(), LEASE_TERMS.stop_using_after().saturating_add(CONNECT_TIMEOUT)));
 // A renewal that hangs on a dead connection is given up while the lease can still be used.
 const _: () = assert!(longer(
     LEASE_TERMS.stop_using_after(),

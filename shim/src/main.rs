@@ -9,6 +9,11 @@ use hearth_shim::sys;
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    // A worker and its shim ship together: this is how people see whether they do.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == "--version") {
+        println!("hearth-shim {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
     sys::return_large_buffers();
     let config = match Config::parse(std::env::args_os().skip(1), std::env::vars_os().collect()) {
         Ok(config) => config,
