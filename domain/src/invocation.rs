@@ -67,4 +67,7 @@ pub enum SlotOutcome {
     Reusable,
     /// It is gone, or nobody can say: it must not be used again.
     Gone,
+    /// The worker could not be reached, so nothing started; its other slots can't be reached either. Said by the
+    /// caller of a worker, never by a worker.
+    Unreachable,
 }

@@ -138,6 +138,13 @@ impl ApiError {
         Self { cause: Some(cause.into()), ..Self::new(Code::ServiceException, message) }
     }
 
+    /// What was asked did not begin, for want of a role that can be reached: trying again may help.
+    #[must_use]
+    pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let message = "The platform can't be reached right now. Try again.";
+        Self { cause: Some(cause.into()), ..Self::new(Code::ServiceUnavailableException, message) }
+    }
+
     /// The exception.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -259,8 +266,7 @@ impl From<CatalogError> for ApiError {
 
 impl From<Unreachable> for ApiError {
     fn from(unreachable: Unreachable) -> Self {
-        let message = "The platform can't be reached right now. Try again.";
-        Self { cause: Some(unreachable.into()), ..Self::new(Code::ServiceUnavailableException, message) }
+        Self::unavailable(unreachable)
     }
 }
 
@@ -276,6 +282,7 @@ impl From<InvocationError> for ApiError {
                 format!("No capacity came free within {:.1} seconds: {reason}", waited.as_secs_f64()),
             ),
             InvocationError::Reserve(ReserveError::Unreachable(unreachable)) => unreachable.into(),
+            not_started @ InvocationError::NotStarted { .. } => Self::unavailable(not_started),
             error => Self::internal(error),
         }
     }

@@ -1,8 +1,8 @@
 //! The path of one invocation, shared by HTTP calls and asynchronous events.
 //!
 //! Happy path: a slot is reserved at the worker manager, the payload goes to the slot's worker, the answer comes back,
-//! the slot is completed, the caller gets the answer. A call that certainly did not start is tried on another slot, at
-//! most [`START_TRIES_MAX`] times; one that may have started never is.
+//! the slot is completed, the caller gets the answer. A call that certainly did not start is tried on another slot
+//! until its wait for capacity is over; one that may have started never is.
 //!
 //! Invariants: a reserved slot is always completed, also if the caller has gone (the run goes on in a task of its
 //! own); giving up the wait for a slot needs nothing but dropping the future. The slot is completed before the answer
@@ -10,6 +10,7 @@
 //! [`COMPLETE_BEFORE_ANSWER`].
 
 mod events;
+mod pace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,9 +31,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 pub(crate) use events::EventRuns;
+use pace::Pace;
 
-/// Slots tried for a call that did not start on the ones before.
-pub const START_TRIES_MAX: u32 = 4;
 /// Longest that a slow completion holds back an answer.
 const COMPLETE_BEFORE_ANSWER: Duration = Duration::from_millis(50);
 /// Tries to tell the manager that a slot is free; after that the manager learns it from the lease.
@@ -90,7 +90,7 @@ pub enum InvocationError {
     /// No slot; the function did not run. An init that failed is an [`Answer`], so it never stands here.
     #[error(transparent)]
     Reserve(#[from] ReserveError),
-    /// Every slot tried refused the call; the function did not run.
+    /// Every slot tried until the wait for capacity was over refused the call; the function did not run.
     #[error("the call did not start on {tries} slots, at last: {last}")]
     NotStarted {
         /// How many were tried.
@@ -113,11 +113,12 @@ impl Invoker {
         Self { roles: Roles { manager, workers, meter }, running: TaskTracker::new() }
     }
 
-    /// Runs one invocation to its answer. Dropping the future gives up the wait for a slot; a call that has its slot
+    /// Runs one invocation to its answer. A call that did not start waits for its next try as for capacity, within the
+    /// same bound. Dropping the future gives up the wait for a slot; a call that has its slot
     /// runs on, is metered and gives the slot back.
     pub async fn invoke(&self, invocation: Invocation) -> Result<Answer, InvocationError> {
         let deadline = Instant::now() + invocation.capacity_wait;
-        let mut tries = 0;
+        let mut pace = Pace::until(deadline);
         loop {
             let reservation = match self.roles.reserve(&invocation, deadline).await {
                 Ok(reservation) => reservation,
@@ -127,12 +128,10 @@ impl Invoker {
                     return Err(error.into());
                 }
             };
-            tries += 1;
             match self.run_detached(&invocation, reservation).await? {
                 Ok(answer) => return Ok(answer),
                 Err(last) if !last.not_started() => return Err(InvocationError::Failed(last)),
-                Err(last) if tries == START_TRIES_MAX => return Err(InvocationError::NotStarted { tries, last }),
-                Err(_) => {}
+                Err(last) => pace.before_next(last).await?,
             }
         }
     }
@@ -207,7 +206,7 @@ impl Roles {
             request_id: invocation.request_id,
             slot: reservation.slot,
             token: reservation.token,
-            outcome: outcome.as_ref().map_or(SlotOutcome::Gone, |response| response.slot),
+            outcome: outcome.as_ref().map_or_else(outcome_of_failure, |response| response.slot),
         };
         self.meter_run(&invocation.function, &outcome);
         let outcome = outcome.map(bounded_answer);
@@ -277,6 +276,18 @@ impl Roles {
             let function = &invocation.function.function;
             self.meter.add(&function.account, &function.name, Usage { throttles: 1, ..Usage::default() });
         }
+    }
+}
+
+/// Only what certainly never left says that the worker can't be reached: what breaks a call under way may be of the
+/// call's own making, and must not cost other functions their slots.
+fn outcome_of_failure(error: &InvokeError) -> SlotOutcome {
+    match error {
+        InvokeError::Unreachable(unreachable) if unreachable.not_sent => SlotOutcome::Unreachable,
+        InvokeError::Unreachable(_)
+        | InvokeError::StaleSlot { .. }
+        | InvokeError::Busy { .. }
+        | InvokeError::WorkerFailed { .. } => SlotOutcome::Gone,
     }
 }
 

@@ -15,6 +15,7 @@
 //!
 //! What always holds ([`Router::check_invariants`] and the tests):
 //! - A slot is never reserved twice, and never handed out without a usable lease.
+//! - When a call could not reach a worker, none of its slots is handed out for which the worker did not answer since.
 //! - Claims under way plus slots being refreshed never exceed the waiters they were asked for; so K concurrent calls of
 //!   a cold function create at most K slots.
 //! - Waiters of a function are served in the order they came; while one waits, no usable slot of its function is idle.
@@ -40,11 +41,12 @@ mod slot;
 mod start_stop;
 mod stats;
 mod tick;
+mod unreachable;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use hearth_domain::{AccountId, FencingToken, FunctionName, FunctionRef, Moment, RequestId, SlotId};
+use hearth_domain::{AccountId, FencingToken, FunctionName, FunctionRef, Moment, RequestId, SlotId, WorkerId};
 use slab::Slab;
 
 use crate::alarms::Alarms;
@@ -69,6 +71,7 @@ pub struct Router {
     by_ref: HashMap<FunctionRef, FunctionIndex>,
     by_name: BTreeMap<(AccountId, FunctionName), Vec<FunctionIndex>>,
     slots: HashMap<SlotId, Slot>,
+    by_worker: HashMap<WorkerId, BTreeSet<SlotId>>,
     calls: HashMap<RequestId, Call>,
     waiters: HashMap<WaiterId, Waiter>,
     claims: BTreeMap<ClaimNumber, ClaimState>,
@@ -134,6 +137,7 @@ impl Router {
             by_ref: HashMap::new(),
             by_name: BTreeMap::new(),
             slots: HashMap::new(),
+            by_worker: HashMap::new(),
             calls: HashMap::new(),
             waiters: HashMap::new(),
             claims: BTreeMap::new(),

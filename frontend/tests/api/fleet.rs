@@ -1,4 +1,4 @@
-//! A fleet of one worker in memory, behind the real traits: it runs "functions" written in this file.
+//! A fleet of one worker that works, and of others that are dead, in memory, behind the real traits: it runs "functions" written in this file.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use hearth_domain::{
 use hearth_protocol::placement::{Capacity, FleetWorker, Load, WorkerCondition, WorkerReport};
 use hearth_protocol::worker::*;
 use hearth_protocol::worker_manager::*;
-use hearth_protocol::{Unreachable, Worker, WorkerDirectory, WorkerEndpoint, WorkerManager};
+use hearth_protocol::{LocalDirectory, Unreachable, Worker, WorkerDirectory, WorkerEndpoint, WorkerManager};
 use tokio::sync::Notify;
 
 /// Worker manager, worker and directory in one. Slots are counted, so that a test sees which were never completed.
@@ -39,8 +39,11 @@ pub(crate) struct Fleet {
     pub(crate) started: Notify,
     pub(crate) lines: Mutex<Vec<LogLine>>,
     pub(crate) line_written: Notify,
+    /// Idle slots of dead workers, the one used last at the back: handed out before anything else.
+    pub(crate) dead_slots: Mutex<Vec<Reservation>>,
     handlers: Mutex<HashMap<SlotId, String>>,
     next_slot: AtomicU64,
+    reserved: AtomicU64,
 }
 
 impl Fleet {
@@ -61,14 +64,33 @@ impl Fleet {
             started: Notify::new(),
             lines: Mutex::default(),
             line_written: Notify::new(),
+            dead_slots: Mutex::default(),
             handlers: Mutex::default(),
             next_slot: AtomicU64::new(1),
+            reserved: AtomicU64::new(0),
         })
     }
 
     /// Slots that were reserved and not completed.
     pub(crate) fn open_slots(&self) -> u64 {
-        self.next_slot.load(Ordering::SeqCst) - 1 - self.completed.lock().unwrap().len() as u64
+        self.reserved.load(Ordering::SeqCst) - self.completed.lock().unwrap().len() as u64
+    }
+
+    /// Calls that ran, and reservations that were completed.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.invoked.lock().unwrap().len(), self.completed.lock().unwrap().len())
+    }
+
+    /// A worker that nobody can reach holds idle slots that nobody knows to be dead.
+    pub(crate) fn dies(&self, worker: &str, idle_slots: usize) {
+        let worker = WorkerEndpoint { id: WorkerId::new(worker).unwrap(), url: "".into() };
+        let idle = (0..idle_slots).map(|_| self.new_slot(worker.clone()));
+        self.dead_slots.lock().unwrap().extend(idle);
+    }
+
+    fn new_slot(&self, worker: WorkerEndpoint) -> Reservation {
+        let slot = SlotId(self.next_slot.fetch_add(1, Ordering::SeqCst));
+        Reservation { slot, token: FencingToken(slot.0), worker }
     }
 
     fn check_reachable(&self) -> Result<(), Unreachable> {
@@ -90,15 +112,21 @@ impl WorkerManager for Fleet {
         if let Some(refusal) = self.refusals.lock().unwrap().pop_front() {
             return Err(refusal);
         }
-        let slot = SlotId(self.next_slot.fetch_add(1, Ordering::SeqCst));
-        self.handlers.lock().unwrap().insert(slot, request.function.handler.clone());
-        Ok(Reservation { slot, token: FencingToken(slot.0), worker: Self::endpoint() })
+        let dead = self.dead_slots.lock().unwrap().pop();
+        let reservation = dead.unwrap_or_else(|| self.new_slot(Self::endpoint()));
+        self.reserved.fetch_add(1, Ordering::SeqCst);
+        self.handlers.lock().unwrap().insert(reservation.slot, request.function.handler.clone());
+        Ok(reservation)
     }
 
     async fn complete(&self, completion: Completion) -> Result<(), Unreachable> {
         self.check_reachable()?;
         if *self.hold_completions.lock().unwrap() {
             self.release.notified().await;
+        }
+        if completion.outcome == SlotOutcome::Unreachable {
+            // One worker is dead at a time in these tests.
+            self.dead_slots.lock().unwrap().clear();
         }
         self.completed.lock().unwrap().push(completion);
         Ok(())
@@ -192,12 +220,12 @@ impl Worker for Fleet {
     }
 }
 
-/// The fleet as a directory: every endpoint is the one worker.
+/// The fleet as a directory: every endpoint but the one worker's is dead.
 pub(crate) struct Directory(pub Arc<Fleet>);
 
 impl WorkerDirectory for Directory {
-    fn worker(&self, _: &WorkerEndpoint) -> Arc<dyn Worker> {
-        self.0.clone()
+    fn worker(&self, endpoint: &WorkerEndpoint) -> Arc<dyn Worker> {
+        if *endpoint == Fleet::endpoint() { self.0.clone() } else { LocalDirectory::new().worker(endpoint) }
     }
 }
 

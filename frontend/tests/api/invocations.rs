@@ -142,17 +142,68 @@ async fn a_call_that_did_not_start_is_tried_on_other_slots() {
     platform.fleet.failures.lock().unwrap().extend([stale(), InvokeError::Busy { slot: SlotId(2) }, unsent()]);
     assert_eq!(platform.invoke("echo", &[], b"{}").await.status, 200);
     let outcomes: Vec<_> = platform.fleet.completed.lock().unwrap().iter().map(|c| c.outcome).collect();
-    assert_eq!(outcomes, [SlotOutcome::Gone, SlotOutcome::Gone, SlotOutcome::Gone, SlotOutcome::Reusable]);
-    // Bounded: after as many tries the call fails.
-    platform.fleet.failures.lock().unwrap().extend((0..4).map(|_| stale()));
-    assert_eq!(platform.invoke("echo", &[], b"{}").await.error().1, "ServiceException");
-    assert!(platform.fleet.failures.lock().unwrap().is_empty());
+    assert_eq!(outcomes, [SlotOutcome::Gone, SlotOutcome::Gone, SlotOutcome::Unreachable, SlotOutcome::Reusable]);
     // One that may have run is never tried again.
-    platform.fleet.failures.lock().unwrap().push_back(InvokeError::WorkerFailed { reason: "crashed".into() });
-    let invoked = platform.fleet.invoked.lock().unwrap().len();
-    assert_eq!(platform.invoke("echo", &[], b"{}").await.error().0, 500);
-    assert_eq!(platform.fleet.invoked.lock().unwrap().len(), invoked);
+    let broken = Unreachable { role: "worker".into(), reason: "the connection broke".into(), not_sent: false };
+    for failure in [InvokeError::WorkerFailed { reason: "crashed".into() }, InvokeError::Unreachable(broken)] {
+        platform.fleet.failures.lock().unwrap().push_back(failure);
+        let (invoked, completed) = platform.fleet.counts();
+        assert_eq!(platform.invoke("echo", &[], b"{}").await.error().0, 500);
+        assert_eq!(platform.fleet.counts(), (invoked, completed + 1));
+        assert_eq!(platform.fleet.completed.lock().unwrap()[completed].outcome, SlotOutcome::Gone);
+    }
     assert_eq!(platform.fleet.open_slots(), 0);
+}
+
+#[tokio::test]
+async fn a_dead_worker_with_many_idle_slots_costs_a_call_one_try() {
+    let platform = Platform::start().await;
+    platform.create("echo", "app.handler").await;
+    platform.fleet.dies("worker-2", 50);
+    assert_eq!(platform.invoke("echo", &[], b"{}").await.status, 200);
+    let outcomes: Vec<_> = platform.fleet.completed.lock().unwrap().iter().map(|c| c.outcome).collect();
+    assert_eq!(outcomes, [SlotOutcome::Unreachable, SlotOutcome::Reusable]);
+    assert_eq!(platform.fleet.open_slots(), 0);
+}
+
+#[tokio::test]
+async fn calls_that_meet_a_dead_worker_together_are_all_answered() {
+    let platform = Platform::start().await;
+    platform.create("echo", "app.handler").await;
+    platform.fleet.dies("worker-2", 50);
+    let calls = (0..60).map(|_| platform.invoke("echo", &[], b"{}"));
+    let replies = futures::future::join_all(calls).await;
+    assert!(replies.iter().all(|reply| reply.status == 200));
+    assert_eq!(platform.fleet.invoked.lock().unwrap().len(), 60, "each call ran once");
+    assert_eq!(platform.fleet.open_slots(), 0);
+}
+
+#[tokio::test]
+async fn a_restarted_worker_with_many_stale_slots_fails_no_call() {
+    let platform = Platform::start().await;
+    platform.create("echo", "app.handler").await;
+    let stale = |slot| InvokeError::StaleSlot { slot: SlotId(slot), reason: "there is none".into() };
+    platform.fleet.failures.lock().unwrap().extend((1..=50).map(stale));
+    assert_eq!(platform.invoke("echo", &[], b"{}").await.status, 200);
+    assert_eq!(platform.fleet.counts(), (1, 51));
+    assert_eq!(platform.fleet.open_slots(), 0);
+}
+
+#[tokio::test]
+async fn a_call_that_nothing_could_start_is_told_that_the_service_is_unavailable() {
+    let config = Config { capacity_wait: Duration::from_millis(100), ..Config::default() };
+    let platform = Platform::with(config, Fleet::new()).await;
+    platform.create("echo", "app.handler").await;
+    // More than can be tried in that time.
+    let stale = InvokeError::StaleSlot { slot: SlotId(1), reason: "there is none".into() };
+    platform.fleet.failures.lock().unwrap().extend(vec![stale; 100_000]);
+    let reply = platform.invoke("echo", &[], b"{}").await;
+    assert_eq!((reply.status, reply.header("x-amzn-errortype")), (503, "ServiceUnavailableException"));
+    let body = json!({ "Type": "Service", "Message": "The platform can't be reached right now. Try again." });
+    assert_eq!(reply.json(), body);
+    assert_eq!((platform.fleet.counts().0, platform.fleet.open_slots()), (0, 0));
+    let tried = platform.fleet.counts().1;
+    assert!(tried < 100, "{tried} slots were used up in a tenth of a second");
 }
 
 #[tokio::test]

@@ -95,6 +95,8 @@ pub enum SlotOutcome {
     Unspecified = 0,
     Reusable = 1,
     Gone = 2,
+    /// The worker could not be reached. In a Completion only: no worker says so of itself.
+    Unreachable = 3,
 }
 impl SlotOutcome {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -106,6 +108,7 @@ impl SlotOutcome {
             Self::Unspecified => "SLOT_OUTCOME_UNSPECIFIED",
             Self::Reusable => "SLOT_OUTCOME_REUSABLE",
             Self::Gone => "SLOT_OUTCOME_GONE",
+            Self::Unreachable => "SLOT_OUTCOME_UNREACHABLE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -114,6 +117,7 @@ impl SlotOutcome {
             "SLOT_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
             "SLOT_OUTCOME_REUSABLE" => Some(Self::Reusable),
             "SLOT_OUTCOME_GONE" => Some(Self::Gone),
+            "SLOT_OUTCOME_UNREACHABLE" => Some(Self::Unreachable),
             _ => None,
         }
     }

@@ -142,8 +142,8 @@ fn what_is_missing_or_out_of_bounds_is_refused() {
 }
 
 #[test]
-fn both_slot_outcomes_have_their_number() {
-    for outcome in [SlotOutcome::Reusable, SlotOutcome::Gone] {
+fn every_slot_outcome_has_its_number() {
+    for outcome in [SlotOutcome::Reusable, SlotOutcome::Gone, SlotOutcome::Unreachable] {
         let number = pb::SlotOutcome::from(outcome) as i32;
         assert_eq!(super::shared::slot_outcome("outcome", number), Ok(outcome));
     }

@@ -182,6 +182,7 @@ impl From<SlotOutcome> for pb::SlotOutcome {
         match outcome {
             SlotOutcome::Reusable => Self::Reusable,
             SlotOutcome::Gone => Self::Gone,
+            SlotOutcome::Unreachable => Self::Unreachable,
         }
     }
 }
@@ -190,6 +191,7 @@ pub(super) fn slot_outcome(field: &'static str, wire: i32) -> Result<SlotOutcome
     match pb::SlotOutcome::try_from(wire) {
         Ok(pb::SlotOutcome::Reusable) => Ok(SlotOutcome::Reusable),
         Ok(pb::SlotOutcome::Gone) => Ok(SlotOutcome::Gone),
+        Ok(pb::SlotOutcome::Unreachable) => Ok(SlotOutcome::Unreachable),
         Ok(pb::SlotOutcome::Unspecified) | Err(_) => Err(unknown_variant(field, wire)),
     }
 }

@@ -79,6 +79,7 @@ impl Families {
             ("released", stats.released),
             ("aged_out", stats.aged_out),
             ("made_room", stats.made_room),
+            ("given_up", stats.given_up),
             ("abandoned", stats.abandoned),
         ];
         set_all(&self.leases, &leases);

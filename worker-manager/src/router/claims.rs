@@ -130,10 +130,12 @@ impl Router {
             worker: grant.worker,
             function: index,
             place: SlotPlace::Refreshing,
+            answered_at: now,
             armed: Armed::default(),
         };
         let deadline = slot.deadline(self.config.renew_retry);
         self.alarms.arm(Alarm::Slot(grant.slot), &mut slot.armed, deadline);
+        self.by_worker.entry(slot.worker.id.clone()).or_default().insert(grant.slot);
         self.slots.insert(grant.slot, slot);
         if lease.usable(now + self.config.first_use_margin) {
             self.make_available(now, grant.slot, outbox);

@@ -16,14 +16,26 @@ impl Router {
             return false;
         }
         let lost = busy.lost;
+        let unreachable = completion.outcome == SlotOutcome::Unreachable;
+        let unreachable = unreachable.then(|| (slot.worker.id.clone(), busy.since));
         self.end_reservation(now, completion.slot);
         match completion.outcome {
             _ if lost => self.drop_slot(now, completion.slot),
-            SlotOutcome::Reusable => self.make_available(now, completion.slot, outbox),
+            SlotOutcome::Reusable => self.take_back(now, completion.slot, outbox),
             // "Gone" may also mean that nobody can say: releasing makes sure, and frees the room at once.
-            SlotOutcome::Gone => self.release(now, completion.slot),
+            SlotOutcome::Gone | SlotOutcome::Unreachable => self.release(now, completion.slot),
+        }
+        if let Some((worker, since)) = unreachable {
+            self.give_up_worker(now, &worker, since);
         }
         true
+    }
+
+    fn take_back(&mut self, now: Moment, id: SlotId, outbox: &mut impl Outbox) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.answered_at = now;
+        }
+        self.make_available(now, id, outbox);
     }
 
     /// A reservation that nobody completed: its caller is dead or gave it up, and what is in the slot nobody knows.

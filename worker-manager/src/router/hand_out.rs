@@ -26,7 +26,7 @@ impl Router {
         let function = &mut self.functions[slot.function];
         let until = now + function.timeout() + self.config.reservation_margin;
         function.busy += 1;
-        slot.place = SlotPlace::Busy(Busy { request_id: request_id.clone(), until, lost: false });
+        slot.place = SlotPlace::Busy(Busy { request_id: request_id.clone(), since: now, until, lost: false });
         self.alarms.arm(Alarm::Slot(id), &mut slot.armed, until);
         let reservation = Reservation { slot: id, token: slot.lease.token(), worker: slot.worker.clone() };
         self.calls.insert(request_id, Call::Runs(id));
@@ -86,6 +86,7 @@ impl Router {
     pub(super) fn drop_slot(&mut self, now: Moment, id: SlotId) {
         let Some(mut slot) = self.slots.remove(&id) else { return };
         self.alarms.disarm(Alarm::Slot(id), &mut slot.armed);
+        self.forget_at_worker(&slot.worker.id, id);
         self.unsettle(now, slot.function);
     }
 

@@ -1,6 +1,6 @@
 //! What always holds between two events. Tests call this after every one of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hearth_domain::AccountId;
 
@@ -66,9 +66,17 @@ impl Router {
                     assert!(twice.is_none(), "{id}: request {} has two slots", call.request_id);
                 }
             }
+            let listed = self.by_worker.get(&slot.worker.id).is_some_and(|slots| slots.contains(id));
+            assert!(listed, "{id}: not found by its worker");
+            if let Some(busy) = slot.busy() {
+                assert!(slot.answered_at <= busy.since, "{id}: its worker answered for it while it was reserved");
+            }
             let deadline = slot.deadline(self.config.renew_retry);
             assert!(slot.armed.at().is_some_and(|at| at <= deadline), "{id}: its alarm rings too late");
         }
+        let listed: usize = self.by_worker.values().map(BTreeSet::len).sum();
+        assert_eq!(listed, self.slots.len(), "slots found by their workers, and slots held");
+        assert!(self.by_worker.values().all(|slots| !slots.is_empty()), "a worker without slots is remembered");
         for (index, function) in &self.functions {
             assert_eq!(function.busy, busy.get(&index).copied().unwrap_or(0), "{:?}: busy slots", function.id);
         }

@@ -23,6 +23,8 @@ pub(super) struct Slot {
     pub(super) worker: WorkerEndpoint,
     pub(super) function: FunctionIndex,
     pub(super) place: SlotPlace,
+    /// When its worker last answered for it: the grant, or the end of a call that left it reusable.
+    pub(super) answered_at: Moment,
     pub(super) armed: Armed,
 }
 
@@ -42,6 +44,8 @@ pub(super) enum SlotPlace {
 pub(super) struct Busy {
     /// For which invocation.
     pub(super) request_id: RequestId,
+    /// Since when.
+    pub(super) since: Moment,
     /// When it is taken for abandoned.
     pub(super) until: Moment,
     /// The lease is not ours any more; the call may still run, but nothing follows it.

@@ -39,6 +39,8 @@ pub struct Stats {
     pub aged_out: u64,
     /// Of these: idle while others waited for capacity.
     pub made_room: u64,
+    /// Of these: not reserved when a call could not reach their worker.
+    pub given_up: u64,
     /// Of these: reserved and never completed.
     pub abandoned: u64,
 }

@@ -49,6 +49,8 @@ pub(crate) struct Bench {
     pub(crate) router: Router,
     pub(crate) sent: Recorded,
     pub(crate) now: Moment,
+    /// Which worker the next grants are on.
+    pub(crate) granted_on: WorkerEndpoint,
     last_slot: u64,
 }
 
@@ -66,7 +68,13 @@ impl Bench {
 
     pub(crate) fn before_recovery(config: RouterConfig) -> Self {
         config.check().unwrap();
-        Self { router: Router::new(config), sent: Recorded::default(), now: at(1_000), last_slot: 0 }
+        Self {
+            router: Router::new(config),
+            sent: Recorded::default(),
+            now: at(1_000),
+            granted_on: worker(1),
+            last_slot: 0,
+        }
     }
 
     pub(crate) fn recovered(&mut self, grants: Vec<Grant>) {
@@ -150,7 +158,7 @@ impl Bench {
     pub(crate) fn new_grant(&mut self, function: &FunctionRef) -> Grant {
         self.last_slot += 1;
         let (slot, token) = (SlotId(self.last_slot), FencingToken(self.last_slot + 1_000));
-        Grant { slot, token, terms: TERMS, worker: worker(), function: function.clone() }
+        Grant { slot, token, terms: TERMS, worker: self.granted_on.clone(), function: function.clone() }
     }
 
     pub(crate) fn no_capacity(&mut self, claim: &Claim) {
@@ -205,6 +213,22 @@ impl Bench {
         reservation.slot
     }
 
+    /// As many idle slots as asked for: cold calls that came together and went.
+    pub(crate) fn warm_up_many(&mut self, spec: &Arc<FunctionSpec>, slots: u64) -> Vec<SlotId> {
+        let requests: Vec<_> = (0..slots).map(|n| format!("warm-up-{}-{n}", self.last_slot)).collect();
+        for request in &requests {
+            self.ask_and_wait(spec, request);
+        }
+        self.turn();
+        let claim = self.claim();
+        (0..slots).for_each(|_| drop(self.grant(&claim)));
+        let reserved: Vec<_> = self.sent.answers.drain(..).map(|(_, answer)| answer.unwrap()).collect();
+        for (request, reservation) in requests.iter().zip(&reserved) {
+            self.give_back(request, reservation);
+        }
+        reserved.into_iter().map(|reservation| reservation.slot).collect()
+    }
+
     pub(crate) fn released(&mut self) -> Vec<SlotId> {
         std::mem::take(&mut self.sent.releases).into_iter().map(|(slot, _)| slot).collect()
     }
@@ -225,8 +249,8 @@ pub(crate) fn id(request: &str) -> RequestId {
     RequestId::new(request).unwrap()
 }
 
-pub(crate) fn worker() -> WorkerEndpoint {
-    WorkerEndpoint { id: WorkerId::new("worker-1").unwrap(), url: "".into() }
+pub(crate) fn worker(number: u64) -> WorkerEndpoint {
+    WorkerEndpoint { id: WorkerId::new(&format!("worker-{number}")).unwrap(), url: "".into() }
 }
 
 /// A function of the test account: 128 MB, 3 seconds.

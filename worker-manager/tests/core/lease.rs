@@ -220,7 +220,7 @@ fn answers_about_unknown_slots_and_tokens_change_nothing() {
     bench.renewed(&renewal, vec![None, None], 0);
     bench.renewed(&renewal, vec![Some(TERMS); 5], 0);
     let held = bench.router.held_slots(bench.now);
-    assert_eq!((held.len(), &held[0].worker), (1, &worker().id));
+    assert_eq!((held.len(), &held[0].worker), (1, &worker(1).id));
     assert_eq!(held[0].lease.usable_for, TERMS.stop_using_after() - TERMS.renew_after());
     bench.nothing_else_was_sent();
 }

@@ -9,3 +9,4 @@ mod lease;
 mod life;
 mod random;
 mod reservation;
+mod unreachable;

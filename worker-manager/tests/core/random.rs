@@ -1,10 +1,11 @@
-//! Random schedules: calls that come, leave, complete twice or never; grants that come late or twice; renewals that are
+//! Random schedules: calls that come, leave, complete twice or never; workers that can't be reached; grants that come late or twice; renewals that are
 //! lost, late, doubled or refused; revisions that end. After each step the router must be consistent, and what it
 //! sent must agree with a plain model of what it may do.
 
 mod model;
 mod step;
 
+use hearth_domain::SlotOutcome;
 use proptest::prelude::*;
 
 use model::World;
@@ -34,7 +35,7 @@ proptest! {
             world.answer_everything();
             world.take(&Step::Pass { ms: init_ms });
             world.answer_everything();
-            world.take(&Step::Complete { call: 0, gone: false });
+            world.take(&Step::Complete { call: 0, outcome: SlotOutcome::Reusable });
         }
         prop_assert_eq!(world.refused(), 0);
         world.come_to_rest();

@@ -112,7 +112,7 @@ fn init_failure() -> impl Strategy<Value = Box<InitFailure>> {
 }
 
 fn slot_outcome() -> impl Strategy<Value = SlotOutcome> {
-    prop_oneof![Just(SlotOutcome::Reusable), Just(SlotOutcome::Gone)]
+    prop_oneof![Just(SlotOutcome::Reusable), Just(SlotOutcome::Gone), Just(SlotOutcome::Unreachable)]
 }
 
 pub(super) fn reserve_request() -> impl Strategy<Value = ReserveRequest> {

@@ -110,7 +110,8 @@ impl Clients {
         match about {
             About::Reserve { call } => self.try_again(call, "the manager can't be reached", net),
             About::Invoke { call, reservation } => {
-                self.complete(call, &reservation, SlotOutcome::Gone, net);
+                let outcome = if not_sent { SlotOutcome::Unreachable } else { SlotOutcome::Gone };
+                self.complete(call, &reservation, outcome, net);
                 if not_sent {
                     self.try_again(call, "the worker can't be reached", net);
                 } else {

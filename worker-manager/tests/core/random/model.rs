@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_domain::{FencingToken, FunctionRef, FunctionSpec, Moment, RequestId, SlotId, SlotOutcome};
+use hearth_protocol::WorkerEndpoint;
 use hearth_protocol::placement::{ClaimOutcome, Grant, RenewResponse};
 use hearth_protocol::worker_manager::{Completion, Reservation, ReserveError, ReserveRequest, RetireRequest};
 use hearth_worker_manager::leases::Renewal;
@@ -32,6 +33,8 @@ pub(crate) struct World {
     grants: Vec<(ClaimNumber, Grant)>,
     /// Slots the router may use, and since when their leases count.
     held: BTreeMap<SlotId, Moment>,
+    /// When the worker last answered for each slot that was ever granted.
+    answered_at: BTreeMap<SlotId, Moment>,
     /// Slots that were granted, late or not, and neither given back nor taken away.
     owed: BTreeSet<SlotId>,
     renewals: Vec<Renewal>,
@@ -72,6 +75,7 @@ impl World {
             claims: BTreeMap::new(),
             grants: Vec::new(),
             held: BTreeMap::new(),
+            answered_at: BTreeMap::new(),
             owed: BTreeSet::new(),
             renewals: Vec::new(),
             answered_renewals: Vec::new(),
@@ -89,7 +93,7 @@ impl World {
             }
             Step::AskAgain { call } => self.ask_again(call),
             Step::Cancel { waiter } => self.cancel(waiter),
-            Step::Complete { call, gone } => self.complete(call, gone),
+            Step::Complete { call, outcome } => self.complete(call, outcome),
             Step::CompleteAgain { call } => self.complete_again(call),
             Step::Grant { claim } => self.grant(claim),
             Step::GrantAgain { grant } => self.grant_again(grant),
@@ -129,12 +133,12 @@ impl World {
     /// Everybody completes, nobody calls any more: then nothing may be left.
     pub(crate) fn come_to_rest(&mut self) {
         while !self.running.is_empty() {
-            self.complete(0, false);
+            self.complete(0, SlotOutcome::Reusable);
         }
         self.pass(WAIT);
         assert!(self.waiting.is_empty(), "never answered: {:?}", self.waiting);
         while !self.running.is_empty() {
-            self.complete(0, false);
+            self.complete(0, SlotOutcome::Reusable);
         }
         self.pass(Duration::from_secs(2 * 3_600));
         assert_eq!(self.router.in_flight(), 0);
@@ -225,15 +229,29 @@ impl World {
         self.check(Recorded::default());
     }
 
-    fn complete(&mut self, call: usize, gone: bool) {
+    fn complete(&mut self, call: usize, outcome: SlotOutcome) {
         let Some(index) = choose(&self.running, call) else { return };
         let call = self.running.swap_remove(index);
-        let outcome = if gone { SlotOutcome::Gone } else { SlotOutcome::Reusable };
-        if gone {
-            self.held.remove(&call.reservation.slot);
+        match outcome {
+            SlotOutcome::Reusable => drop(self.answered_at.insert(call.reservation.slot, self.now)),
+            SlotOutcome::Gone => drop(self.held.remove(&call.reservation.slot)),
+            SlotOutcome::Unreachable => self.unreachable(&call),
         }
         assert!(self.completes(&call, outcome), "{} was not known", call.request);
         self.ended.push(call);
+    }
+
+    /// From here on none of the worker's slots may be handed out, unless it answered for it since the call began or
+    /// does so later: the end of a call that runs on it.
+    fn unreachable(&mut self, call: &Running) {
+        self.held.remove(&call.reservation.slot);
+        let (running, answered_at) = (&self.running, &self.answered_at);
+        let lives = |slot: &SlotId| {
+            worker_of(*slot) != call.reservation.worker
+                || answered_at[slot] > call.since
+                || running.iter().any(|other| other.reservation.slot == *slot)
+        };
+        self.held.retain(|slot, _| lives(slot));
     }
 
     fn complete_again(&mut self, call: usize) {
@@ -257,7 +275,8 @@ impl World {
         let (slot, token) = (SlotId(self.last), FencingToken(self.last));
         let UnderWay { function, sent_at, cut, .. } = self.claims[&number];
         let function = self.functions[function].function.clone();
-        let grant = Grant { slot, token, terms: TERMS, worker: worker(), function };
+        let grant = Grant { slot, token, terms: TERMS, worker: worker_of(slot), function };
+        self.answered_at.insert(slot, self.now);
         if !cut {
             self.held.insert(slot, sent_at);
         }
@@ -368,6 +387,11 @@ impl World {
     fn index_of(&self, function: &FunctionRef) -> usize {
         self.functions.iter().position(|spec| spec.function == *function).expect("one of ours")
     }
+}
+
+/// The slots lie on three workers.
+fn worker_of(slot: SlotId) -> WorkerEndpoint {
+    worker(slot.0 % 3)
 }
 
 fn choose<T>(among: &[T], number: usize) -> Option<usize> {

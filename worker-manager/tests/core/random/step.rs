@@ -1,5 +1,6 @@
 //! What can happen to a router. Numbers choose among what there is, counted modulo.
 
+use hearth_domain::SlotOutcome;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -11,7 +12,7 @@ pub(crate) enum Step {
     /// A waiting call gives up.
     Cancel { waiter: usize },
     /// A running call ends.
-    Complete { call: usize, gone: bool },
+    Complete { call: usize, outcome: SlotOutcome },
     /// The completion of a call that ended already arrives again.
     CompleteAgain { call: usize },
     /// A claim under way gives a slot.
@@ -44,7 +45,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         12 => (0..3_usize).prop_map(|function| Step::Reserve { function }),
         2 => number.clone().prop_map(|call| Step::AskAgain { call }),
         2 => number.clone().prop_map(|waiter| Step::Cancel { waiter }),
-        8 => (number.clone(), prop::bool::weighted(0.2)).prop_map(|(call, gone)| Step::Complete { call, gone }),
+        8 => (number.clone(), outcome()).prop_map(|(call, outcome)| Step::Complete { call, outcome }),
         2 => number.clone().prop_map(|call| Step::CompleteAgain { call }),
         10 => number.clone().prop_map(|claim| Step::Grant { claim }),
         2 => number.clone().prop_map(|grant| Step::GrantAgain { grant }),
@@ -58,5 +59,13 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (0..3_usize).prop_map(|function| Step::Retire { function }),
         6 => prop_oneof![0..50_u64, 0..6_000_u64, 0..60_000_u64].prop_map(|ms| Step::Pass { ms }),
         8 => Just(Step::Turn),
+    ]
+}
+
+fn outcome() -> impl Strategy<Value = SlotOutcome> {
+    prop_oneof![
+        8 => Just(SlotOutcome::Reusable),
+        2 => Just(SlotOutcome::Gone),
+        1 => Just(SlotOutcome::Unreachable),
     ]
 }
