@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 hearth=target/release/hearth
 data=$(mktemp -d "${TMPDIR:-/tmp}/hearth-demo.XXXXXX")
-listen=127.0.0.1:${HEARTH_DEMO_PORT:-9000}
+listen=127.0.0.1:${DEMO_PORT:-9000} # not HEARTH_…: those are settings of the platform
 
 isolation=$("$hearth" doctor --chosen)
 if [ "$isolation" = none ]; then

@@ -5,35 +5,50 @@ set -euo pipefail
 purpose=${1:?usage: packages.sh run|test}
 cd "$(dirname "$0")/.."
 
-missing=()
-need() { # package, why, test command
+missing=() # of these, what can't be done without:
+required=()
+lacks() { # package, why, test command: whether it is missing
     local package=$1 why=$2
     shift 2
-    "$@" >/dev/null 2>&1 && return
-    echo "packages: need $package: $why"
+    "$@" >/dev/null 2>&1 && return 1
+    echo "packages: missing $package: $why"
     missing+=("$package")
 }
+need() { if lacks "$@"; then required+=("$1"); fi; }
+want() { lacks "$@" || true; }
 
 need python3 "functions with runtime python3.x run on the host's /usr/bin/python3" test -x /usr/bin/python3
-need nodejs "functions with runtime nodejsN.x run on the host's /usr/bin/node" test -x /usr/bin/node
-if [ "$(id -u)" != 0 ]; then
-    need uidmap "as an ordinary user, sandboxes get user ids of their own through newuidmap" which newuidmap
-fi
+node=(nodejs "functions with runtime nodejsN.x run on the host's /usr/bin/node" test -x /usr/bin/node)
 if [ "$purpose" = test ]; then
+    need "${node[@]}"
     need python3-venv "the end-to-end tests drive Hearth with boto3 and awscli from a virtual environment" \
         /usr/bin/python3 -c 'import ensurepip, venv'
-    need bubblewrap "sandbox starts are measured beside bwrap's" which bwrap
+    want bubblewrap "sandbox starts are measured beside bwrap's" which bwrap
+else
+    want "${node[@]}"
+fi
+if [ "$(id -u)" != 0 ]; then
+    want uidmap "as an ordinary user, sandboxes get user ids of their own through newuidmap" which newuidmap
 fi
 
-if [ ${#missing[@]} -gt 0 ]; then
-    as_root=()
+install_missing() {
+    local as_root=()
     if [ "$(id -u)" != 0 ]; then
-        which sudo >/dev/null || { echo "packages: not root and no sudo: install ${missing[*]} yourself, then go on" >&2; exit 1; }
+        which sudo >/dev/null 2>&1 || { echo "packages: this user is not root, and there is no sudo"; return 1; }
         as_root=(sudo)
     fi
-    echo "packages: installing ${missing[*]} with apt-get"
-    "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    echo "packages: installing ${missing[*]} with ${as_root[*]} apt-get"
+    "${as_root[@]}" apt-get update -qq &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+if [ ${#missing[@]} -gt 0 ] && ! install_missing; then
+    echo "packages: could not install; as root: apt-get install ${missing[*]}" >&2
+    if [ ${#required[@]} -gt 0 ]; then
+        echo "packages: nothing goes without: ${required[*]}" >&2
+        exit 1
+    fi
+    echo "packages: going on without: ${missing[*]}" >&2
 fi
 
 if [ "$purpose" = test ]; then

@@ -32,6 +32,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub(crate) use entry::NAMESPACES;
+pub(crate) use ids::can_be_divided;
 pub use launcher::JailLauncher;
 pub(crate) use rootless::own_ids;
 pub use rootless::{RootlessError, enter_rootless};
@@ -74,7 +75,7 @@ impl JailConfig {
 
 /// Jails can't be made here.
 #[derive(Debug, thiserror::Error)]
-#[error("no jail on this host: {step}: {source}")]
+#[error("no jail on this host: {step}")]
 pub struct JailError {
     /// Which step failed.
     pub step: &'static str,

@@ -110,10 +110,17 @@ impl Finding {
 
 /// Which limits can be held: by making a group and looking at what it has.
 fn control_groups(below: Option<&PathBuf>) -> Vec<Finding> {
+    let limits = [
+        ("memory limit", Controller::Memory),
+        ("CPU share", Controller::Cpu),
+        ("process limit", Controller::Pids),
+        ("pausing at once", Controller::Freezer),
+    ];
     let layout = match Layout::of_this_process() {
         Ok(layout) => layout,
         Err(error) => {
-            return vec![Finding::limited("control groups", error.to_string(), "mount cgroup2 at /sys/fs/cgroup")];
+            let none = |what| Finding::limited(what, error.to_string(), "mount cgroup2 at /sys/fs/cgroup");
+            return limits.map(|(what, _)| none(what)).to_vec();
         }
     };
     // A name of its own: the host may be examined from several threads at once.
@@ -128,12 +135,6 @@ fn control_groups(below: Option<&PathBuf>) -> Vec<Finding> {
         (true, Some(_)) => "version 2",
         (true, None) => "none mounted",
     };
-    let limits = [
-        ("memory limit", Controller::Memory),
-        ("CPU share", Controller::Cpu),
-        ("process limit", Controller::Pids),
-        ("pausing at once", Controller::Freezer),
-    ];
     limits.map(|(what, controller)| judge(what, controller, version, &layout, &held)).to_vec()
 }
 

@@ -80,9 +80,9 @@ impl Launcher for ProcessLauncher {
         let remedy = "use --isolation jail on a host that allows user namespaces (see `hearth doctor`)";
         let missing = [
             "any security boundary: code can read this user's files, reach the network and see other processes",
-            "memory of a sandbox",
-            "CPU share of a sandbox",
-            "number of processes of a sandbox",
+            "memory limit",
+            "CPU share",
+            "process limit",
             "size of the temporary directory (only of each file)",
             "read-only code",
         ];

@@ -15,29 +15,51 @@ ROLE = "arn:aws:iam::000000000000:role/lambda"
 
 
 @functools.cache
+def doctor():
+    """What `hearth doctor` finds on this machine, for this user."""
+    found = subprocess.run([str(HEARTH), "doctor", "--output", "json"], capture_output=True, text=True, timeout=60)
+    return json.loads(found.stdout)
+
+
+@functools.cache
 def isolation():
     """What `auto` would take; `process` only where nothing better works, and then loudly."""
-    asked = os.environ.get("E2E_ISOLATION")
-    if asked:
-        return asked
-    doctor = subprocess.run([str(HEARTH), "doctor", "--output", "json"], capture_output=True, text=True, timeout=60)
-    chosen = json.loads(doctor.stdout).get("chosen") or "process"
-    return chosen
+    return os.environ.get("E2E_ISOLATION") or doctor()["chosen"] or "process"
+
+
+def loose():
+    """What a jail does not enforce here, by name: why."""
+    return {found["what"]: found["seen"] for found in doctor()["jail"] if found["verdict"] != "good"}
+
+
+def enforced(what):
+    """Whether this machine enforces `what`, as the doctor names it."""
+    assert what in {found["what"] for found in doctor()["jail"]}, f"the doctor looks at nothing named {what!r}"
+    return isolation() == "jail" and what not in loose()
 
 
 def pytest_report_header(config):
-    lines = [f"hearth: {HEARTH}, isolation: {isolation()}"]
+    lines = [f"hearth: {HEARTH}, isolation: {isolation()}, as {doctor()['user']}"]
     if isolation() == "process":
         lines.append("hearth: NO JAIL HERE: isolation, memory, process and /tmp limits are NOT TESTED in this run")
+    else:
+        lines += [f"hearth: NOT ENFORCED HERE, tests that need it are SKIPPED: {what}: {why}" for what, why in loose().items()]
     return lines
 
 
+def why_not(item):
+    """Why this machine can't run a test; None if it can."""
+    wanted = [what for mark in item.iter_markers("needs") for what in mark.args]
+    if isolation() == "process" and (wanted or item.get_closest_marker("jail")):
+        return "only --isolation process works on this machine: NOT TESTED here"
+    missing = [f"{what} ({loose()[what]})" for what in wanted if not enforced(what)]
+    return f"not enforced on this machine for this user: {', '.join(missing)}: NOT TESTED here" if missing else None
+
+
 def pytest_collection_modifyitems(items):
-    if isolation() == "process":
-        skip = pytest.mark.skip(reason="only --isolation process works on this machine: NOT TESTED here")
-        for item in items:
-            if item.get_closest_marker("jail"):
-                item.add_marker(skip)
+    for item in items:
+        if reason := why_not(item):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session", params=list(FORMS))

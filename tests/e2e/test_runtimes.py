@@ -176,7 +176,7 @@ def failing(shared):
         ("sleep", "Sandbox.Timedout", r"RequestId: \S+ Error: Task timed out after 3.00 seconds"),
         ("exit", "Runtime.ExitError", r"RequestId: \S+ Error: Runtime exited with error: exit status 1"),
         ("abort", "Runtime.ExitError", r"RequestId: \S+ Error: Runtime exited with error: signal: aborted"),
-        pytest.param("memory", "Runtime.OutOfMemory", r"RequestId: \S+ Error: Runtime exited with error: signal: killed", marks=pytest.mark.jail),
+        pytest.param("memory", "Runtime.OutOfMemory", r"RequestId: \S+ Error: Runtime exited with error: signal: killed", marks=pytest.mark.needs("memory limit")),
         ("unserializable", "Runtime.MarshalError", r"Unable to marshal response: .*set.*"),
         ("large", "Function.ResponseSizeTooLarge", r"Response payload size.* exceeded maximum allowed payload size \(6291556 bytes\)\."),
     ],

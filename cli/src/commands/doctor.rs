@@ -34,7 +34,7 @@ impl Doctor {
         let user = match &rootless {
             Ok(false) => "root".to_owned(),
             Ok(true) => "an ordinary user, with a user namespace of its own".to_owned(),
-            Err(error) => format!("an ordinary user: {error}"),
+            Err(error) => format!("an ordinary user: {error}: {}", error.source),
         };
         let told = Told { report, chosen: chosen.map(|isolation| isolation.to_string()), user };
         match self.output {

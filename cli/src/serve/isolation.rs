@@ -19,10 +19,12 @@ pub(super) fn settle(role: &mut RoleConfig) -> Result<()> {
         IsolationChoice::Only(Isolation::Process) => return Ok(()),
         IsolationChoice::Only(isolation) => Some(isolation),
     };
-    jail::enter_rootless().context(ASK_THE_DOCTOR)?;
+    // Where that fails, the examination finds so, and has a remedy for it.
+    let entered = jail::enter_rootless();
     let isolation = probe::examine(None).choose(asked).context(ASK_THE_DOCTOR)?;
+    entered.context(ASK_THE_DOCTOR)?;
     worker.isolation = IsolationChoice::Only(isolation);
     Ok(())
 }
 
-const ASK_THE_DOCTOR: &str = "no sandboxes are possible here (`hearth doctor` says what to do)";
+const ASK_THE_DOCTOR: &str = "no sandboxes are possible here (`hearth doctor` says more)";

@@ -169,13 +169,13 @@ impl Builder {
 
     fn map_ids(&self, pid: Pid, ids: &Lease) -> io::Result<()> {
         let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
-        let map = ids.range.map();
+        let (uid, gid) = root::USER;
         if self.ids.only_own() {
             // Without a privilege over groups the kernel wants groups fixed first.
             fs::write(process.join("setgroups"), "deny")?;
         }
-        fs::write(process.join("gid_map"), &map)?;
-        fs::write(process.join("uid_map"), &map)
+        fs::write(process.join("gid_map"), ids.range.map(gid))?;
+        fs::write(process.join("uid_map"), ids.range.map(uid))
     }
 
     fn abandon(&self, group: &Group) {

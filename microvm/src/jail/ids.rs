@@ -9,23 +9,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
-/// How ids inside become ids outside.
+/// Host ids that follow one another and belong to one sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Range32 {
     /// What 0 inside is outside.
     pub(super) first: u32,
-    /// How many follow one another.
+    /// How many there are.
     pub(super) count: u32,
 }
 
 /// Ids of a whole sandbox, as root: everything a passwd file may hold.
 const PER_SANDBOX: u32 = 65_536;
-/// Ids of a sandbox where few are to be had: those that system users have.
-const PER_SANDBOX_FEW: u32 = 1_024;
+/// Ids of a sandbox where few are to be had (a user's subordinate ones are 65,536, for all its sandboxes): root and the
+/// user of function code.
+const PER_SANDBOX_FEW: u32 = 2;
 /// Sandboxes of one launcher that can be alive at a time.
 const PER_LAUNCHER: u32 = 1_024;
 /// Launchers of one host that can be alive at a time.
 const LAUNCHERS: u32 = 30;
+
+/// Whether ids beside an own one are enough for a sandbox with users of its own.
+pub(crate) fn can_be_divided(ids: &Range<u32>) -> bool {
+    ids.len() >= PER_SANDBOX_FEW as usize
+}
 
 /// The ranges of one launcher.
 pub(super) struct Ids {
@@ -85,9 +91,13 @@ impl Ids {
 }
 
 impl Range32 {
-    /// The line of `uid_map` or `gid_map`.
-    pub(super) fn map(&self) -> String {
-        format!("0 {} {}\n", self.first, self.count)
+    /// The content of `uid_map` or `gid_map`, where function code runs as `user`.
+    pub(super) fn map(&self, user: u32) -> String {
+        let Self { first, count } = *self;
+        if count == PER_SANDBOX_FEW {
+            return format!("0 {first} 1\n{user} {} 1\n", first + 1);
+        }
+        format!("0 {first} {count}\n")
     }
 }
 
@@ -122,6 +132,14 @@ mod tests {
     }
 
     #[test]
+    fn a_users_ids_are_enough_for_every_sandbox_that_fits_on_a_host() {
+        let ids = Arc::new(Ids::of_namespace(1..65_537));
+        let leases: Vec<_> = (0..10_000).map(|_| ids.lease().unwrap()).collect();
+        assert_eq!(leases[0].range.map(993), "0 1 1\n993 2 1\n");
+        assert_eq!(leases[1].range.map(990), "0 3 1\n990 4 1\n");
+    }
+
+    #[test]
     fn two_launchers_of_a_host_get_different_parts() {
         let locks = tempfile::tempdir().unwrap();
         let (one, two) =
@@ -139,6 +157,6 @@ mod tests {
     fn without_ids_to_divide_the_own_one_serves_all() {
         let ids = Arc::new(Ids::of_namespace(1..1));
         assert!(ids.only_own());
-        assert_eq!(ids.lease().unwrap().range.map(), "0 0 1\n");
+        assert_eq!(ids.lease().unwrap().range.map(993), "0 0 1\n");
     }
 }

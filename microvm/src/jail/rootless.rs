@@ -12,7 +12,7 @@ use crate::sys;
 
 /// The process could not become root of a namespace of its own.
 #[derive(Debug, thiserror::Error)]
-#[error("user namespaces can't be used here: {step}: {source}")]
+#[error("user namespaces can't be used here: {step}")]
 pub struct RootlessError {
     /// Which step failed.
     pub step: &'static str,

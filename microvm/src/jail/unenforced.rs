@@ -4,7 +4,7 @@ use crate::cgroup::Controller;
 use crate::kernel::{PROCESSES_COUNTED_BY_NAMESPACE, Version};
 use crate::sandbox::Unenforced;
 
-/// A limit and the controller that must be there for it.
+/// A limit, by the name that the probe has for it, too, and the controller that must be there for it.
 pub(super) struct Limit {
     what: &'static str,
     controller: Controller,
@@ -12,9 +12,9 @@ pub(super) struct Limit {
 
 /// What is measured or paused without a controller is found in `/proc`: less exact, but there.
 pub(super) const LIMITS: [Limit; 3] = [
-    Limit { what: "memory of a sandbox", controller: Controller::Memory },
-    Limit { what: "CPU share of a sandbox", controller: Controller::Cpu },
-    Limit { what: "number of processes of a sandbox", controller: Controller::Pids },
+    Limit { what: "memory limit", controller: Controller::Memory },
+    Limit { what: "CPU share", controller: Controller::Cpu },
+    Limit { what: "process limit", controller: Controller::Pids },
 ];
 
 impl Limit {
@@ -41,8 +41,8 @@ impl Limit {
 /// All programs of a sandbox run as one user, the launcher's own.
 pub(super) fn own_user() -> Unenforced {
     Unenforced {
-        what: "a user of its own for function code".to_owned(),
+        what: "users of its own for each sandbox".to_owned(),
         why: "this user has no subordinate user ids, or newuidmap is missing".to_owned(),
-        remedy: "install the package uidmap and give the user a range in /etc/subuid and /etc/subgid".to_owned(),
+        remedy: "install the package uidmap and give the user subordinate ids (`hearth doctor` says how)".to_owned(),
     }
 }

@@ -49,22 +49,34 @@ fn try_namespaces() -> Result<(), SpawnError> {
 }
 
 fn namespaces_remedy(error: &SpawnError) -> String {
-    let is =
-        |name: &str, value: &str| fs::read_to_string(format!("/proc/sys/{name}")).is_ok_and(|now| now.trim() == value);
-    if is("kernel/unprivileged_userns_clone", "0") {
-        "sysctl -w kernel.unprivileged_userns_clone=1, or run as root".to_owned()
-    } else if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
-        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or run as root".to_owned()
-    } else if is("user/max_user_namespaces", "0") {
-        "sysctl -w user.max_user_namespaces=65536".to_owned()
+    if let Some(remedy) = permission_remedy() {
+        remedy
     } else if error.step == "mount /proc" {
         "in a container: start it with an unmasked /proc (docker run --security-opt systempaths=unconfined)".to_owned()
     } else if error.source.kind() == io::ErrorKind::PermissionDenied {
-        "in a container: start it with --privileged, or use --isolation process knowing that it is no boundary"
-            .to_owned()
+        IN_A_CONTAINER.to_owned()
     } else {
         "use a kernel with all namespaces".to_owned()
     }
+}
+
+const IN_A_CONTAINER: &str =
+    "in a container: start it with --privileged, or use --isolation process knowing that it is no boundary";
+
+/// What to change where a setting of the host keeps ordinary users from user namespaces.
+fn permission_remedy() -> Option<String> {
+    let is =
+        |name: &str, value: &str| fs::read_to_string(format!("/proc/sys/{name}")).is_ok_and(|now| now.trim() == value);
+    let settings = [
+        ("user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=65536"),
+        ("kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1, or run as root"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or run as root",
+        ),
+    ];
+    settings.into_iter().find(|(name, value, _)| is(name, value)).map(|(_, _, remedy)| remedy.to_owned())
 }
 
 fn seccomp() -> Finding {
@@ -78,18 +90,20 @@ fn seccomp() -> Finding {
 
 fn users() -> Finding {
     const WHAT: &str = "users of its own for each sandbox";
+    if !rustix::process::geteuid().is_root() {
+        let remedy = permission_remedy().unwrap_or_else(|| format!("run as root; {IN_A_CONTAINER}"));
+        return Finding::missing(WHAT, "this ordinary user can't enter a user namespace of its own", remedy);
+    }
     match crate::jail::own_ids() {
-        Ok(None) if !rustix::process::geteuid().is_root() => Finding::missing(
-            WHAT,
-            "an ordinary user that has not entered a namespace of its own",
-            "call jail::enter_rootless first, as `hearth` does, or run as root",
-        ),
         Ok(None) => Finding::good(WHAT, "as root"),
-        Ok(Some(ids)) if !ids.is_empty() => Finding::good(WHAT, format!("{} subordinate user ids", ids.len())),
+        Ok(Some(ids)) if crate::jail::can_be_divided(&ids) => {
+            Finding::good(WHAT, format!("{} subordinate user ids", ids.len()))
+        }
         Ok(Some(_)) => Finding::limited(
             WHAT,
             "this user has one id only: function code runs as the same user as its supervisor inside",
-            "apt-get install uidmap, and give the user a range in /etc/subuid and /etc/subgid",
+            "apt-get install uidmap, and give the user ids: usermod --add-subuids 100000-165535 --add-subgids \
+             100000-165535 USER",
         ),
         Err(error) => Finding::missing(WHAT, error.to_string(), "mount /proc"),
     }
