@@ -499,10 +499,18 @@ async function waitForFunction(api) {
   fs.closeSync(fd);
   if (chunks.length === 0) process.exit(0); // The sandbox is ending without ever having been used.
   const { environment, handler, taskRoot } = JSON.parse(Buffer.concat(chunks));
-  for (const name of Object.keys(process.env)) delete process.env[name];
-  Object.assign(process.env, environment, { _HANDLER: handler, LAMBDA_TASK_ROOT: taskRoot });
+  takeEnvironment({ ...environment, _HANDLER: handler, LAMBDA_TASK_ROOT: taskRoot });
   process.chdir(taskRoot);
   require("node:module")._initPaths(); // Reads NODE_PATH again.
+}
+
+/**
+ * Makes `wanted` the whole environment. What is the same already is left alone: each write to TZ, and more so its
+ * removal, makes Node.js look for the machine's time zone anew, in hundreds of files (10 ms).
+ */
+function takeEnvironment(wanted) {
+  for (const name of Object.keys(process.env)) if (!Object.hasOwn(wanted, name)) delete process.env[name];
+  for (const [name, value] of Object.entries(wanted)) if (process.env[name] !== value) process.env[name] = value;
 }
 
 /** Does once, before anybody waits, what the first call would otherwise pay for. */
