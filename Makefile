@@ -1,6 +1,6 @@
 # What people type. Each target installs what it needs (Debian packages, by name) and says so.
 SHELL := /bin/bash
-.PHONY: build demo run test test-rust test-e2e lint figures packages packages-test clean
+.PHONY: build demo run test test-rust test-e2e test-v2 lint figures packages packages-test clean
 
 build: ## hearth and hearth-shim (static) in target/release
 	cargo build --release --locked -p hearth-cli
@@ -12,7 +12,7 @@ demo: packages build ## start the platform, deploy an example, call it, stop
 run: packages build ## keep the platform in the foreground
 	target/release/hearth up
 
-test: packages-test build lint test-rust test-e2e ## everything that tests the project
+test: packages-test build lint test-rust test-e2e test-v2 ## everything that tests the project
 
 lint:
 	cargo fmt --all --check
@@ -25,6 +25,9 @@ test-rust:
 
 test-e2e: build
 	.venv/bin/python -m pytest -q tests/e2e
+
+test-v2: packages-test build ## cgroup version 2, in an emulated machine; skipped, and said so, where there is none
+	tests/nested/cgroup-v2.sh
 
 figures: packages-test build ## the numbers of SPECIFICATION.md, each beside what it is compared with
 	cargo rustc --release --locked -p echo-rust --bin bootstrap -- -C target-feature=+crt-static

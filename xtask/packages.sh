@@ -24,6 +24,12 @@ if [ "$purpose" = test ]; then
     need python3-venv "the end-to-end tests drive Hearth with boto3 and awscli from a virtual environment" \
         /usr/bin/python3 -c 'import ensurepip, venv'
     want bubblewrap "sandbox starts are measured beside bwrap's" which bwrap
+    PATH=$PATH:/usr/sbin:/sbin
+    want qemu-system-x86 "cgroup version 2 is tested in a machine that QEMU emulates" which qemu-system-x86_64
+    want busybox-static "the programs in that machine are busybox's" which busybox
+    want cpio "that machine's first file system is a cpio archive" which cpio
+    want kmod "the modules of that machine's kernel are looked up with depmod and modprobe" which depmod
+    want e2fsprogs "that machine's disk is made with mke2fs" which mke2fs
 else
     want "${node[@]}"
 fi

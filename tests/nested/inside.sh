@@ -1,0 +1,33 @@
+#!/bin/sh
+# Inside the emulated machine: runs the suites that are named. cgroup-v2.sh reads the lines that begin with `suite`.
+suite() { # NAME COMMAND…
+    echo "suite $1 begins"
+    name=$1 && shift
+    "$@" 2>&1
+    status=$?
+    echo "suite $name ended with $status"
+    [ $status = 0 ] || failed=1
+}
+
+python() {
+    [ -e /usr/bin/python3 ] || { tar xzf python.tgz -C / && ln -s "$(cat python)" /usr/bin/python3; }
+}
+
+# An ordinary user, in a control group that was given to that user.
+rootless() {
+    group=/sys/fs/cgroup/delegated user=65534
+    mkdir $group && chown -R $user:$user $group || return 1
+    sh -c "echo 0 >$group/cgroup.procs; exec /usr/bin/setpriv --reuid $user --regid $user --clear-groups crate/rootless"
+}
+
+failed=0
+export RUST_BACKTRACE=0
+cp hearth-shim /usr/bin # Beside hearth.
+for suite in "$@"; do
+    case $suite in
+    platform) suite platform sh platform.sh ;;
+    rootless) python && suite rootless rootless ;;
+    *) python && suite "$suite" "crate/$suite" --test-threads 1 ;;
+    esac
+done
+exit $failed
