@@ -52,7 +52,7 @@ groups_of() { find /sys/fs/cgroup -type d -path "*/hearth-$1-*"; }
 shims() { ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n 's,.*/proc/\([0-9]*\)/exe -> .*/\(hearth-shim\|init\)$,\1,p'; }
 
 starts() { start /srv/hearth && [ -n "$(groups_of "$pid")" ]; }
-deploys() { deploy echo echo 512 && deploy unruly hungry 128 && deploy unruly forking 1024; }
+deploys() { deploy echo echo 512 && deploy unruly hungry 512 && deploy unruly forking 1769; }
 cold_call() { call echo '{"call":1}' '{"call":1}' && grep 'REPORT.*Init Duration' /tmp/tail; }
 warm_call() { call echo '{"call":2}' '{"call":2}' && grep REPORT /tmp/tail && ! grep 'Init Duration' /tmp/tail; }
 
@@ -95,7 +95,7 @@ as_a_user() {
     enter="echo 0 >$group/cgroup.procs; exec /usr/bin/setpriv --reuid $user --regid $user --clear-groups \"\$@\""
     start /srv/user sh -c "$enter" enter || return 1
     export AWS_SHARED_CREDENTIALS_FILE=/srv/user/credentials
-    [ -n "$(groups_of "$pid")" ] && deploy unruly hungry 128 && memory_limit && stop &&
+    [ -n "$(groups_of "$pid")" ] && deploy unruly hungry 512 && memory_limit && stop &&
         find $group -type d && rmdir $group/supervisor $group && leftovers >/tmp/after && diff /tmp/before /tmp/after
 }
 
