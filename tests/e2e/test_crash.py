@@ -1,5 +1,7 @@
 """kill -9 of each role under load: nothing that was acknowledged is lost, and the platform heals by itself."""
 
+import collections
+import concurrent.futures
 import threading
 import time
 
@@ -73,6 +75,32 @@ def test_kill_9_of_a_role_under_load(own, deploy_on, form, role):
         # Neither is in the way of a payload: calls wait for them or go on without.
         assert not load.bad, load.bad[:5]
     assert invoke(platform.client(), name, {"after": role})[0] == {"after": role}
+
+
+def test_kill_9_of_a_worker_with_many_idle_slots_fails_no_call(own, deploy_on, form):
+    """Neither while it is dead nor when it lives again, at the same address, and knows none of its slots."""
+    if form is not Roles:
+        pytest.skip("one process has no worker to kill apart")
+    platform = own()
+    name = deploy_on(platform)(bundles.python("import time\ndef handler(e, c):\n    time.sleep(e)\n    return e\n"), Timeout=30)
+    client, calls = platform.client(), 16
+    with concurrent.futures.ThreadPoolExecutor(calls) as pool:
+        list(pool.map(lambda _: invoke(client, name, 1), range(calls)))
+    idle = collections.Counter(slot["worker"] for slot in platform.workers_view()["slots"])
+    victim, held = idle.most_common(1)[0]
+    assert held > 5, f"too few slots to tell: {idle}"
+    platform.kill(victim)
+    for n in range(10):
+        assert invoke(client, name, n / 1_000)[0] == n / 1_000
+    platform.restart(victim)
+    other = next(worker for worker in platform.workers if worker != victim)
+    with concurrent.futures.ThreadPoolExecutor(calls) as pool:
+        list(pool.map(lambda _: invoke(client, name, 1), range(calls)))
+    # Killed and back before anybody notices: every slot there is stale.
+    platform.kill(other)
+    platform.restart(other)
+    for n in range(10):
+        assert invoke(client, name, n / 1_000)[0] == n / 1_000
 
 
 def test_kill_9_and_start_again(own, deploy_on):
