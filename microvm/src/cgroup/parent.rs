@@ -94,8 +94,19 @@ fn candidates(hierarchy: &Hierarchy, below: Option<&Path>) -> impl Iterator<Item
 fn create_v1(hierarchy: &Hierarchy, base: &Path, name: &str) -> io::Result<Directory> {
     let above = Directory::open(base.to_path_buf())?;
     let directory = create_or_open(base.join(name))?;
+    match prepare_v1(hierarchy, &above, &directory) {
+        Ok(()) => Ok(directory),
+        Err(error) => {
+            // An ordinary user may make a group of devices, but not say which.
+            let _ = std::fs::remove_dir(directory.path());
+            Err(error)
+        }
+    }
+}
+
+fn prepare_v1(hierarchy: &Hierarchy, above: &Directory, directory: &Directory) -> io::Result<()> {
     if hierarchy.controllers.contains(&Controller::CpuSet) {
-        inherit_cpuset(&above, &directory)?;
+        inherit_cpuset(above, directory)?;
     }
     if hierarchy.controllers.contains(&Controller::Devices) {
         directory.write("devices.deny", "a")?;
@@ -105,7 +116,7 @@ fn create_v1(hierarchy: &Hierarchy, base: &Path, name: &str) -> io::Result<Direc
         // Kernels before 5.11 may have flat accounting; later ones know nothing else than this.
         let _ = directory.write_if_there("memory.use_hierarchy", "1");
     }
-    Ok(directory)
+    Ok(())
 }
 
 fn create_v2(hierarchy: &Hierarchy, base: &Path, name: &str) -> io::Result<(Vec<Controller>, Directory)> {
