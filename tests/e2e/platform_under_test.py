@@ -59,6 +59,7 @@ class Process:
         self.log = log_dir / f"{name}.log"
         self.process = None
         self.lines = queue.Queue()
+        self.said = []
 
     def start(self):
         self.lines = queue.Queue()
@@ -88,6 +89,7 @@ class Process:
                     + self.log.read_text(errors="replace")[-4000:]
                 )
             seen.append(line)
+            self.said.append(line)
             if line.startswith(prefix):
                 return line
 

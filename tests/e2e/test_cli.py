@@ -2,8 +2,10 @@
 
 import json
 import subprocess
+import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,17 @@ def test_usage_counts_and_workers_show(shared, hello):
     assert len(fleet["workers"]) == len(shared.workers) and all(w["condition"] == "ready" for w in fleet["workers"])
     assert hello in json.dumps(fleet["slots"])
     assert "slot" in shared.cli("workers").stdout.lower()
+
+
+def test_what_a_newcomer_is_told_to_type_works(shared, hello, tmp_path):
+    said = (shared.processes.get("up") or shared.processes["frontend"]).said
+    export = next(line for line in said if line.startswith("next: ")).removeprefix("next: ")
+    aws = next(line for line in said if line.strip().startswith("aws "))
+    # Nothing of the caller's AWS settings: what was told must be enough.
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    for command in (f"{HEARTH} ls", aws.strip()):
+        done = subprocess.run(["bash", "-c", f"{export}\n{command}"], env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and hello in done.stdout, (command, done)
 
 
 def test_errors_say_what_to_do(shared):

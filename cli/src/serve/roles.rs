@@ -228,8 +228,9 @@ fn print_next_steps(data_dir: &Path, listener: &TcpListener) -> Result<()> {
     let credentials = credentials.display();
     let lines: [&dyn Display; 4] = [
         &format_args!("credentials: {credentials} (profile hearth)"),
+        // Not AWS_REGION: awscli 1 and boto3 don't look at it.
         &format_args!(
-            "next: export HEARTH_ENDPOINT={endpoint} AWS_SHARED_CREDENTIALS_FILE={credentials} AWS_PROFILE=hearth AWS_REGION=us-east-1"
+            "next: export HEARTH_ENDPOINT={endpoint} AWS_SHARED_CREDENTIALS_FILE={credentials} AWS_PROFILE=hearth AWS_DEFAULT_REGION=us-east-1"
         ),
         &"      hearth deploy DIR --name hello --runtime python3.11 --handler app.handler && hearth invoke hello --tail",
         &format_args!("      aws --endpoint-url {endpoint} lambda list-functions"),
