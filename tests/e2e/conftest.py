@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import subprocess
+import time
 import uuid
 
 import pytest
@@ -132,6 +133,16 @@ def deploy(client):
 def deploy_on():
     """`deploy_on(platform)` for tests with a platform of their own."""
     return lambda platform: Deployer(platform.client())
+
+
+def eventually(check, timeout_s=60):
+    """Waits for what has no event a test could wait for."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        result = check()
+        if result or time.monotonic() > deadline:
+            return result
+        time.sleep(0.1)
 
 
 def invoke(client, name, event=None, **options):

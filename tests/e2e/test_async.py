@@ -6,7 +6,7 @@ import time
 import pytest
 
 import bundles
-from conftest import ROLE, echo, invoke
+from conftest import echo, eventually, invoke
 
 MARK = "hearth-test-line"
 LOGGING = bundles.python(
@@ -16,7 +16,6 @@ def handler(event, context):
     if event.get("fail"): raise RuntimeError("asked to fail")
 """
 )
-WAIT_S = 60
 
 
 def lines(platform, name, mark=MARK):
@@ -25,16 +24,6 @@ def lines(platform, name, mark=MARK):
 
 def dead_letters(platform):
     return json.loads(platform.cli("dead-letters", "--output", "json").stdout)["deadLetters"]
-
-
-def eventually(check, timeout_s=WAIT_S):
-    """Waits for what has no event a test could wait for."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        result = check()
-        if result or time.monotonic() > deadline:
-            return result
-        time.sleep(0.1)
 
 
 def send(client, name, event):
