@@ -116,7 +116,7 @@ impl Offer {
         let bootstrap = match class {
             RuntimeClass::Provided => return Vec::new(),
             RuntimeClass::Python { .. } => "bootstrap.py",
-            RuntimeClass::Nodejs { .. } => "bootstrap.mjs",
+            RuntimeClass::Nodejs { .. } => "bootstrap.cjs",
         };
         vec![interpreter.into(), runtime_dir.join(bootstrap).into()]
     }

@@ -306,7 +306,7 @@ pub(crate) fn python() -> Vec<&'static str> {
 
 /// A command line for Node.js with our bootstrap.
 pub(crate) fn node() -> Vec<&'static str> {
-    vec!["node", concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/nodejs/bootstrap.mjs")]
+    vec!["node", concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/nodejs/bootstrap.cjs")]
 }
 
 /// A field of a JSON document that is text.

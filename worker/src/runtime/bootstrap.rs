@@ -9,7 +9,7 @@ pub(crate) const RUNTIME_DIR: &str = "/var/runtime";
 
 const FILES: [(&str, &[u8]); 2] = [
     ("bootstrap.py", include_bytes!("../../../sdk/python/bootstrap.py")),
-    ("bootstrap.mjs", include_bytes!("../../../sdk/nodejs/bootstrap.mjs")),
+    ("bootstrap.cjs", include_bytes!("../../../sdk/nodejs/bootstrap.cjs")),
 ];
 
 /// The bootstraps on this host's disk.

@@ -10,22 +10,24 @@
 // What functions see (handler lookup, context, callbacks, error documents, log lines) is what AWS Lambda's managed Node.js
 // runtimes show them: AWS Lambda developer guide, "Building Lambda functions with Node.js".
 //
-// Invariants: Node.js 18 or later, no dependency; one connection to the Runtime API, one request at a time on it; the
+// Invariants: Node.js 18 or later, no dependency; CommonJS, because the loader of ES modules takes 5 ms to start; one connection to the Runtime API, one request at a time on it; the
 // connection keeps the event loop alive only while a request runs, so that an empty loop means what AWS means by it.
 
-import fs from "node:fs";
-import { createRequire } from "node:module";
-import net from "node:net";
-import path from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import util from "node:util";
+"use strict";
 
-const require = createRequire(import.meta.url);
+const fs = require("node:fs");
+const Module = require("node:module");
+const net = require("node:net");
+const path = require("node:path");
+const { pathToFileURL } = require("node:url");
+const util = require("node:util");
 
 const API = "/2018-06-01/runtime";
+const PING = "/2018-06-01/ping";
 const HEAD_END = Buffer.from("\r\n\r\n");
 const HEAD_MAX_BYTES = 1024 * 1024;
 const INIT_CHUNK_BYTES = 64 * 1024;
+const WARM_UP_ROUNDS = 2;
 const EXIT_UNCAUGHT_EXCEPTION = 129;
 const EXIT_UNHANDLED_REJECTION = 128;
 const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
@@ -88,9 +90,10 @@ class RuntimeApi {
     return answer;
   }
 
-  /** One round trip for nothing: connects, and makes the next one cheaper. */
+  /** Round trips for nothing: connects, and makes the next ones cheaper. */
   async ping() {
-    await this.#request("GET", "/2018-06-01/ping");
+    await this.#request("GET", PING);
+    await this.#request("POST", PING, { "Content-Type": "application/json" }, Buffer.from("{}"));
   }
 
   /** Posts the handler's answer. One that is too large has been answered for us by the platform (413). */
@@ -445,7 +448,7 @@ function defineStreaming() {
 }
 
 async function callStreaming(handler, { headers, body }) {
-  const { Writable } = await import("node:stream");
+  const { Writable } = require("node:stream");
   const chunks = [];
   let contentType = "application/octet-stream";
   const stream = new Writable({
@@ -467,7 +470,8 @@ async function callStreaming(handler, { headers, body }) {
 // --- Starting -------------------------------------------------------------------------------------------------------
 
 // Reports an error that nobody caught: as the init's, or as that of the last invocation.
-let failProcess = (api, error) => api.failInit(error);
+const failInit = (api, error) => api.failInit(error);
+let failProcess = failInit;
 
 function watchProcess(address) {
   const end = (title, error, status) => {
@@ -501,7 +505,7 @@ async function waitForFunction(api) {
   const { environment, handler, taskRoot } = JSON.parse(Buffer.concat(chunks));
   takeEnvironment({ ...environment, _HANDLER: handler, LAMBDA_TASK_ROOT: taskRoot });
   process.chdir(taskRoot);
-  require("node:module")._initPaths(); // Reads NODE_PATH again.
+  Module._initPaths(); // Reads NODE_PATH again.
 }
 
 /**
@@ -513,36 +517,57 @@ function takeEnvironment(wanted) {
   for (const [name, value] of Object.entries(wanted)) if (process.env[name] !== value) process.env[name] = value;
 }
 
-/** Does once, before anybody waits, what the first call would otherwise pay for. */
+/** Does, before anybody waits, what init and the first call would otherwise pay for. */
 async function warmUp(api) {
-  await Promise.all(["node:stream", "node:crypto", "node:http", "node:https"].map((name) => import(name)));
-  const here = fileURLToPath(import.meta.url);
-  await fs.promises.readFile(here); // Starts the threads with which modules are read.
-  try {
-    require(`${here}.none`); // Loads the loader of CommonJS.
-  } catch {
-    // There is no such file.
-  }
-  await api.ping();
-  // A call without a function.
+  for (const name of ["node:stream", "node:crypto", "node:http", "node:https"]) require(name);
+  await import("data:text/javascript,"); // Starts the loader of ES modules.
+  await fs.promises.readFile(__filename); // Starts the threads with which it reads.
   process.stdout.write("");
   process.stderr.write("");
-  textLine("INFO", ["", {}]);
-  serialize(await call(async (event) => event, { headers: {}, body: "{}" }));
+  takeEnvironment({ ...process.env });
+  patchConsole();
+  new Date().getTimezoneOffset();
+  for (let round = 0; round < WARM_UP_ROUNDS; round += 1) {
+    await api.ping();
+    isModuleScope(__dirname);
+    textLine("INFO", ["", {}]);
+    const handler = await loadHandler(__dirname, "bootstrap.warm");
+    await serveOne(new Rehearsal(), handler);
+  }
+  currentRequestId = undefined;
+  failProcess = failInit;
 }
 
-const address = process.env.AWS_LAMBDA_RUNTIME_API;
-const api = new RuntimeApi(address);
-await waitForFunction(api);
-patchConsole();
-watchProcess(address);
-defineStreaming();
-loadHandler(process.env.LAMBDA_TASK_ROOT ?? process.cwd(), process.env._HANDLER ?? "").then(
-  async (handler) => {
-    for (;;) await serveOne(api, handler);
-  },
-  (error) => {
+/** A Runtime API with one call for nobody. */
+class Rehearsal {
+  async next() {
+    const headers = { "lambda-runtime-aws-request-id": "", "lambda-runtime-deadline-ms": "0" };
+    return { headers, body: Buffer.from("{}") };
+  }
+
+  async respond() {}
+}
+
+async function main() {
+  const address = process.env.AWS_LAMBDA_RUNTIME_API;
+  const api = new RuntimeApi(address);
+  await waitForFunction(api);
+  patchConsole();
+  watchProcess(address);
+  defineStreaming();
+  try {
+    const handler = await loadHandler(process.env.LAMBDA_TASK_ROOT ?? process.cwd(), process.env._HANDLER ?? "");
+    serve(api, handler);
+  } catch (error) {
     logError("Uncaught Exception", error);
-    return api.failInit(error).finally(() => process.exit(EXIT_UNCAUGHT_EXCEPTION));
-  },
-);
+    api.failInit(error).finally(() => process.exit(EXIT_UNCAUGHT_EXCEPTION));
+  }
+}
+
+async function serve(api, handler) {
+  for (;;) await serveOne(api, handler);
+}
+
+exports.warm = async (event) => event;
+process.mainModule = undefined; // As on AWS, where the bootstrap is an ES module.
+main();
