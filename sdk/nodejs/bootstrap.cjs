@@ -4,7 +4,7 @@
 // - before any function is known (HEARTH_INIT_FD names a socket): everything needed is imported, "ready" is written to
 //   the socket, and the rest waits for the one JSON document that the shim sends, and then closes with:
 //   {"environment": {…}, "handler": "index.handler", "taskRoot": "/var/task"}; AWS_LAMBDA_RUNTIME_API is the same
-//   before and after;
+//   before and after; if a function already waits for the sandbox (HEARTH_WANTED), nothing is warmed up, nothing written;
 // - for a known function (no HEARTH_INIT_FD): handler and task root are in the environment.
 //
 // What functions see (handler lookup, context, callbacks, error documents, log lines) is what AWS Lambda's managed Node.js
@@ -491,8 +491,10 @@ async function waitForFunction(api) {
   const fd = Number(process.env.HEARTH_INIT_FD ?? NaN);
   delete process.env.HEARTH_INIT_FD;
   if (Number.isNaN(fd)) return;
-  await warmUp(api);
-  fs.writeSync(fd, "ready\n");
+  if (process.env.HEARTH_WANTED === undefined) {
+    await warmUp(api);
+    fs.writeSync(fd, "ready\n");
+  }
   const chunks = [];
   for (;;) {
     const chunk = Buffer.alloc(INIT_CHUNK_BYTES);

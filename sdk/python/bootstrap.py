@@ -5,7 +5,8 @@ Started in one of two ways:
 * before any function is known (``HEARTH_INIT_FD`` names a socket): everything this file needs is imported, ``ready`` is
   written to the socket, and the rest waits for the one JSON document that the shim sends, and then closes with:
   ``{"environment": {...}, "handler": "module.function", "taskRoot": "/var/task"}``; ``AWS_LAMBDA_RUNTIME_API`` is the
-  same before and after;
+  same before and after; if a function already waits for the sandbox (``HEARTH_WANTED``), nothing is warmed up and
+  nothing written;
 * for a known function (no ``HEARTH_INIT_FD``): handler and task root are in the environment.
 
 What functions see (handler lookup, context, error documents, log lines) is what AWS Lambda's managed Python runtimes
@@ -23,7 +24,6 @@ import linecache  # noqa: F401  traceback needs it when an invocation fails: too
 import logging
 import os
 import re
-import secrets
 import socket
 import sys
 import time
@@ -145,7 +145,7 @@ class RuntimeApi:
 # --- JSON -----------------------------------------------------------------------------------------------------------
 
 # ``json`` can't be told to emit a number as written, so decimals go out as marked strings whose marks are cut off.
-_DECIMAL_MARK = "hearth-decimal-" + secrets.token_hex(16) + ":"
+_DECIMAL_MARK = "hearth-decimal-" + os.urandom(16).hex() + ":"
 _MARKED_DECIMAL = re.compile('"' + _DECIMAL_MARK + '([^"]*)"')
 
 
@@ -466,12 +466,15 @@ def wait_for_function(api):
     fd = os.environ.pop("HEARTH_INIT_FD", None)
     if fd is None:
         return
-    api.ping()
+    wanted = os.environ.get("HEARTH_WANTED") is not None
+    if not wanted:
+        api.ping()
+        gc.collect()
     # What exists by now lives as long as the process: the collector need not look at it again.
-    gc.collect()
     gc.freeze()
-    with socket.socket(fileno=int(fd)) as shim:
-        shim.sendall(b"ready\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=int(fd)) as shim:
+        if not wanted:
+            shim.sendall(b"ready\n")
         document = b"".join(iter(lambda: shim.recv(READ_CHUNK_BYTES), b""))
     if not document:
         sys.exit(0)  # The sandbox is ending without ever having been used.

@@ -1,4 +1,5 @@
-//! The command line: `hearth-shim [--channel-fd N] [--runtime-api ADDRESS] [--user UID:GID] [-- COMMAND…]`.
+//! The command line: `hearth-shim [--channel-fd N] [--runtime-api ADDRESS] [--user UID:GID] [--wanted]
+//! [-- COMMAND…]`.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,7 +12,7 @@ const RUNTIME_API_PORT: u16 = 9001;
 
 /// How to use the program, for whoever made a mistake.
 pub const USAGE: &str =
-    "usage: hearth-shim [--channel-fd N] [--runtime-api ADDRESS:PORT] [--user UID:GID] [-- COMMAND [ARGUMENT…]]";
+    "usage: hearth-shim [--channel-fd N] [--runtime-api ADDRESS:PORT] [--user UID:GID] [--wanted] [-- COMMAND [ARGUMENT…]]";
 
 /// Everything the shim is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Config {
     pub runtime_api: SocketAddr,
     /// Who the runtime process runs as; unchanged if absent.
     pub user: Option<User>,
+    /// A function already waits for this sandbox: it is ready at once, and the runtime warms nothing up.
+    pub wanted: bool,
     /// The language runtime to start before the function is known; empty for a custom runtime.
     pub command: Vec<OsString>,
     /// The shim's own environment: that of a pre-started runtime until its function is known.
@@ -66,6 +69,7 @@ impl Config {
             channel_fd: CHANNEL_FD,
             runtime_api: SocketAddr::from((Ipv4Addr::LOCALHOST, RUNTIME_API_PORT)),
             user: None,
+            wanted: false,
             command: Vec::new(),
             environment,
         };
@@ -80,6 +84,7 @@ impl Config {
                         value(&mut arguments, "--runtime-api", "ADDRESS:PORT", |text| text.parse().ok())?;
                 }
                 Some("--user") => config.user = Some(value(&mut arguments, "--user", "UID:GID", parse_user)?),
+                Some("--wanted") => config.wanted = true,
                 Some("--") => {
                     config.command = arguments.by_ref().collect();
                     if config.command.is_empty() {
@@ -125,16 +130,16 @@ mod tests {
     fn without_arguments_it_is_a_custom_runtime_on_the_usual_descriptors() {
         let config = parse(&[]).unwrap();
         assert_eq!((config.channel_fd, config.runtime_api.port()), (3, 9001));
-        assert_eq!((config.user, config.command.len()), (None, 0));
+        assert_eq!((config.user, config.wanted, config.command.len()), (None, false, 0));
     }
 
     #[test]
     fn every_option_is_read_and_what_follows_the_dashes_is_the_command() {
-        let config =
-            parse(&["--user", "993:990", "--channel-fd", "7", "--runtime-api", "127.0.0.1:0", "--", "a", "--user"]);
-        let config = config.unwrap();
+        let options = ["--user", "993:990", "--channel-fd", "7", "--runtime-api", "127.0.0.1:0", "--wanted"];
+        let config = parse(&[&options[..], &["--", "a", "--user"]].concat()).unwrap();
         assert_eq!(config.user, Some(User { uid: 993, gid: 990 }));
         assert_eq!((config.channel_fd, config.runtime_api.port()), (7, 0));
+        assert!(config.wanted);
         assert_eq!(config.command, ["a", "--user"]);
     }
 

@@ -123,9 +123,10 @@ pub struct Lifecycle<P> {
 }
 
 impl<P: Poll> Lifecycle<P> {
-    /// A sandbox that has just been booted, with or without a pre-started runtime.
-    pub fn new(pre_started: bool, out: &mut Vec<Action<P>>) -> Self {
-        let phase = if pre_started { Phase::Booting } else { Phase::Pooled };
+    /// A sandbox that has just been booted, with or without a pre-started runtime. If a function already waits for it, its
+    /// code can be put there while the runtime starts.
+    pub fn new(pre_started: bool, wanted: bool, out: &mut Vec<Action<P>>) -> Self {
+        let phase = if pre_started && !wanted { Phase::Booting } else { Phase::Pooled };
         let new = Self {
             phase,
             pre_started,
@@ -134,7 +135,7 @@ impl<P: Poll> Lifecycle<P> {
             last_request_id: String::new(),
             polls: VecDeque::new(),
         };
-        if !pre_started {
+        if phase == Phase::Pooled {
             out.push(new.ready());
         }
         new

@@ -2,7 +2,8 @@
 //!
 //! A pre-started runtime holds one end of a socket pair (`HEARTH_INIT_FD`). When its own machinery is imported it writes
 //! a line there; then it waits for one JSON document and the end of the stream:
-//! `{"environment":{…},"handler":"…","taskRoot":"…"}`.
+//! `{"environment":{…},"handler":"…","taskRoot":"…"}`. If a function already waits for the sandbox (`HEARTH_WANTED`),
+//! nothing is warmed up and no line is written.
 //!
 //! Some variables have an effect only when a process starts ([`start_only`]). If the function sets one of them, or a
 //! wrapper script, the pre-started process is of no use to it and a new one is started with the whole environment.
@@ -34,6 +35,7 @@ const LAYER_BOOTSTRAP: &str = "/opt/bootstrap";
 pub(crate) struct Starter {
     command: Vec<OsString>,
     user: Option<User>,
+    wanted: bool,
     environment: Vec<(OsString, OsString)>,
     runtime_api: SocketAddr,
 }
@@ -50,8 +52,8 @@ pub(crate) struct Runtime {
 impl Starter {
     /// For this configuration; the Runtime API listens at `runtime_api`.
     pub(crate) fn new(config: Config, runtime_api: SocketAddr) -> Self {
-        let Config { command, user, environment, .. } = config;
-        Self { command, user, environment, runtime_api }
+        let Config { command, user, wanted, environment, .. } = config;
+        Self { command, user, wanted, environment, runtime_api }
     }
 
     /// Starts the language runtime before any function is known. `None` for custom runtimes.
@@ -63,6 +65,9 @@ impl Starter {
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("HEARTH_INIT_FD", std::os::fd::AsRawFd::as_raw_fd(&theirs).to_string());
+        if self.wanted {
+            command.env("HEARTH_WANTED", "1");
+        }
         let pid = self.spawn(command, output, Some(&theirs))?;
         Ok(Some(Runtime { pid, told_through: Some(UnixStream::from_std(ours)?) }))
     }

@@ -104,10 +104,11 @@ impl Supervisor {
         let (from_worker, to_worker) = channel::split(UnixStream::from_std(channel).map_err(failed("channel"))?);
         let api = RuntimeApi::listen(config.runtime_api).await.map_err(failed("listening for the Runtime API"))?;
         let output = Output::new().map_err(failed("pipe"))?;
+        let wanted = config.wanted;
         let starter = Starter::new(config, api.address());
         let runtime = starter.pre_start(&output).map_err(failed("starting the language runtime"))?;
         let mut actions = Vec::new();
-        let lifecycle = Lifecycle::new(runtime.is_some(), &mut actions);
+        let lifecycle = Lifecycle::new(runtime.is_some(), wanted, &mut actions);
         let (worker_sender, worker) = mpsc::channel(1);
         tokio::spawn(hear_worker(from_worker, worker_sender));
         Ok(Self {

@@ -23,7 +23,7 @@ use hearth_guest_protocol::guest_message;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
-pub(crate) use self::boot::{BootFailure, Booted, Boots, POOLED_MEMORY_MB};
+pub(crate) use self::boot::{BootFailure, Booted, Boots, POOLED_MEMORY_MB, Purpose};
 pub(crate) use self::core::PoolBounds;
 use self::core::{Outbox, PoolCore, SandboxNumber};
 use crate::runtime::RuntimeClass;
@@ -93,7 +93,7 @@ impl Pool {
         {
             return Ok(booted);
         }
-        self.boots.boot(class).await
+        self.boots.boot(class, Purpose::Call).await
     }
 
     /// What it looks like now, and when that changes.
@@ -206,7 +206,7 @@ impl Keeper {
     async fn run(self, tasks: Tasks) {
         let (number, class) = (self.number, self.class);
         let booted = tokio::select! {
-            booted = self.boots.boot(class) => booted,
+            booted = self.boots.boot(class, Purpose::Pool) => booted,
             () = tasks.stopping() => return,
         };
         match booted {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::sandbox::{Sandbox, invocation, python, text};
+use crate::sandbox::{Sandbox, invocation, node, python, text};
 
 /// A ready sandbox with Python, this module as `app`, bound to `handler`; its init is under way.
 fn bound(code: &str, handler: &str) -> Sandbox {
@@ -194,4 +194,21 @@ fn a_wrapper_script_starts_the_runtime() {
     sandbox.init("app.handler", &[("AWS_LAMBDA_EXEC_WRAPPER", wrapper.to_str().unwrap())]);
     assert_eq!(sandbox.init_done().error, None, "{}", sandbox.log_text());
     assert_eq!(sandbox.call("r", "1"), json!("yes"));
+}
+
+#[test]
+fn a_wanted_sandbox_is_ready_before_its_language_and_serves() {
+    for (command, file, code) in [
+        (python(), "index.py", "import os\ndef handler(event, context): return [event, os.environ.get('HEARTH_WANTED')]"),
+        (node(), "index.js", "exports.handler = async (event) => [event, process.env.HEARTH_WANTED ?? null];"),
+    ] {
+        let mut sandbox = Sandbox::start(&["--wanted"], &command, &[]);
+        sandbox.write(file, code);
+        assert!(sandbox.ready());
+        sandbox.init("index.handler", &[]);
+        assert_eq!(sandbox.init_done().error, None, "{}", sandbox.log_text());
+        sandbox.send(invocation("one", "1"));
+        assert_eq!(sandbox.answer("one"), json!([1, null]));
+        assert!(sandbox.shut_down(500).success());
+    }
 }

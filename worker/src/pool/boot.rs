@@ -46,6 +46,16 @@ pub(crate) struct Boots {
     count: AtomicU64,
 }
 
+/// What a sandbox is booted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To wait, warm: its language runtime is there and has done all it can before it has a function.
+    Pool,
+    /// A call that waits for it: it counts as booted when its shim is up, so that the code can be put there while the
+    /// language runtime starts.
+    Call,
+}
+
 /// A sandbox whose shim is up.
 pub(crate) struct Booted {
     /// The sandbox.
@@ -110,11 +120,11 @@ impl Boots {
     }
 
     /// Boots one sandbox of `class`.
-    pub(crate) async fn boot(&self, class: RuntimeClass) -> Result<Booted, BootFailure> {
+    pub(crate) async fn boot(&self, class: RuntimeClass, purpose: Purpose) -> Result<Booted, BootFailure> {
         let _permit = self.permits.acquire().await.map_err(|_| BootFailure::Stopping)?;
         let boot = async {
             let under_way = self.starting.begin().await;
-            let mut sandbox = self.launcher.boot(self.spec(class)).await?;
+            let mut sandbox = self.launcher.boot(self.spec(class, purpose)).await?;
             drop(under_way);
             let mut channel = Channel::new(sandbox.channel().ok_or(BootFailure::NoChannel)?);
             let ready = first_word(&mut channel).await?;
@@ -141,19 +151,19 @@ impl Boots {
         }
     }
 
-    fn spec(&self, class: RuntimeClass) -> BootSpec {
+    fn spec(&self, class: RuntimeClass, purpose: Purpose) -> BootSpec {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         BootSpec {
             id: format!("{}-{number}", self.prefix),
             init: self.shim.clone(),
-            args: self.shim_arguments(class),
+            args: self.shim_arguments(class, purpose),
             env: shim_environment(self.runtime_dir()),
             read_only: vec![(self.bootstraps.dir().to_owned(), RUNTIME_DIR.into())],
             limits: POOLED_LIMITS,
         }
     }
 
-    fn shim_arguments(&self, class: RuntimeClass) -> Vec<OsString> {
+    fn shim_arguments(&self, class: RuntimeClass, purpose: Purpose) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         if self.launcher.isolation() == Isolation::Process {
             // The host's ports are shared with everybody: any free one.
@@ -161,6 +171,9 @@ impl Boots {
         }
         if let Some((uid, gid)) = self.launcher.user() {
             arguments.extend(["--user".into(), format!("{uid}:{gid}").into()]);
+        }
+        if purpose == Purpose::Call {
+            arguments.push("--wanted".into());
         }
         let command = self.offer.command(class, self.runtime_dir());
         if !command.is_empty() {
