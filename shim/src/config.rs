@@ -11,8 +11,8 @@ use hearth_guest_protocol::CHANNEL_FD;
 const RUNTIME_API_PORT: u16 = 9001;
 
 /// How to use the program, for whoever made a mistake.
-pub const USAGE: &str =
-    "usage: hearth-shim [--channel-fd N] [--runtime-api ADDRESS:PORT] [--user UID:GID] [--wanted] [-- COMMAND [ARGUMENT…]]";
+pub const USAGE: &str = "usage: hearth-shim [--channel-fd N] [--runtime-api ADDRESS:PORT] [--user UID:GID] [--wanted] \
+     [-- COMMAND [ARGUMENT…]]";
 
 /// Everything the shim is told.
 #[derive(Debug, Clone, PartialEq, Eq)]

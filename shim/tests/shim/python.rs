@@ -199,7 +199,11 @@ fn a_wrapper_script_starts_the_runtime() {
 #[test]
 fn a_wanted_sandbox_is_ready_before_its_language_and_serves() {
     for (command, file, code) in [
-        (python(), "index.py", "import os\ndef handler(event, context): return [event, os.environ.get('HEARTH_WANTED')]"),
+        (
+            python(),
+            "index.py",
+            "import os\ndef handler(event, context): return [event, os.environ.get('HEARTH_WANTED')]",
+        ),
         (node(), "index.js", "exports.handler = async (event) => [event, process.env.HEARTH_WANTED ?? null];"),
     ] {
         let mut sandbox = Sandbox::start(&["--wanted"], &command, &[]);
