@@ -25,6 +25,7 @@ use hearth_protocol::worker::{InvokeError, InvokeRequest, InvokeResponse};
 use hearth_protocol::worker_manager::{Completion, Reservation, ReserveError, ReserveRequest};
 use hearth_protocol::{WorkerDirectory, WorkerManager};
 use hearth_store::usage::Usage;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
@@ -265,7 +266,7 @@ impl Roles {
         Answer {
             response: FunctionResponse::Error(FunctionError {
                 error_type: failure.error_type,
-                document: failure.document.into(),
+                document: name_request(failure.document, &invocation.request_id).into(),
             }),
             log_tail: invocation.log_tail.then(|| failure.log_tail.into()),
         }
@@ -276,6 +277,25 @@ impl Roles {
             let function = &invocation.function.function;
             self.meter.add(&function.account, &function.name, Usage { throttles: 1, ..Usage::default() });
         }
+    }
+}
+
+/// What the platform says of a failed init (`Error: Runtime exited …`) names the call that is answered with it, as AWS
+/// does; a worker that initializes does not know for whom. What a runtime says of itself stays as it is.
+fn name_request(document: String, request_id: &RequestId) -> String {
+    #[derive(Deserialize, Serialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Platform {
+        error_type: String,
+        error_message: String,
+    }
+    match serde_json::from_str::<Platform>(&document) {
+        Ok(mut platform) if platform.error_message.starts_with("Error: ") => {
+            platform.error_message.insert_str(0, &format!("RequestId: {request_id} "));
+            // Two strings always make a document.
+            serde_json::to_string(&platform).unwrap_or(document)
+        }
+        _ => document,
     }
 }
 

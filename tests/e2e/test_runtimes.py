@@ -136,6 +136,10 @@ def test_node_error_document(client, deploy, node_runtime):
         ("def handler(e, c) pass\n", "app.handler", "Runtime.UserCodeSyntaxError"),
         ("raise RuntimeError('at import')\n", "app.handler", "RuntimeError"),
         ("import os; os._exit(3)\n", "app.handler", "Runtime.ExitError"),
+        pytest.param(
+            "x = bytearray(b'x') * (1 << 30)\n", "app.handler", "Runtime.OutOfMemory",
+            marks=[pytest.mark.jail, pytest.mark.needs("memory limit")],
+        ),
     ],
 )
 def test_failing_init_is_the_answer(client, deploy, source, handler, error):
@@ -143,6 +147,8 @@ def test_failing_init_is_the_answer(client, deploy, source, handler, error):
     for _ in range(2):
         got, answer = invoke(client, name, {})
         assert answer["FunctionError"] == "Unhandled" and got["errorType"] == error, got
+        if error in ("Runtime.ExitError", "Runtime.OutOfMemory"):
+            assert got["errorMessage"].startswith(f"RequestId: {request_id(answer)} Error: Runtime exited with error: "), got
 
 
 FAILURES = bundles.python(

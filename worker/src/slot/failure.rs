@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
 use hearth_domain::{FunctionError, RequestId, Timeout};
-use hearth_guest_protocol::FrameError;
+use hearth_guest_protocol::{FrameError, RuntimeExit};
 use serde::Serialize;
 
 /// Longest error type taken from a sandbox, bytes.
@@ -81,14 +81,10 @@ impl Failure {
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Exit { out_of_memory: true, .. } => "Error: Runtime exited with error: signal: killed".into(),
-            Self::Exit { status: Some(0), .. } => "Error: Runtime exited without providing a reason".into(),
-            Self::Exit { status: Some(status), .. } => {
-                format!("Error: Runtime exited with error: exit status {status}")
+            Self::Exit { status, signal, .. } => {
+                let exit = RuntimeExit { request_id: String::new(), status: *status, signal: *signal };
+                format!("Error: {}", exit.message())
             }
-            Self::Exit { signal: Some(signal), .. } => {
-                format!("Error: Runtime exited with error: signal: {}", signal_name(*signal))
-            }
-            Self::Exit { .. } => "Error: Runtime exited without providing a reason".into(),
             Self::TimedOut(timeout) => format!("Error: {}", timed_out(*timeout)),
             Self::Violation(violation) => format!("Error: The execution environment broke its protocol: {violation}"),
         }
@@ -124,28 +120,6 @@ pub(crate) fn document(error_type: &str, message: &str) -> String {
     }
     // Two strings always make a document.
     serde_json::to_string(&Document { error_type, error_message: message }).unwrap_or_default()
-}
-
-/// Signals by the names that Lambda's messages use.
-fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        1 => "hangup",
-        2 => "interrupt",
-        3 => "quit",
-        4 => "illegal instruction",
-        5 => "trace/breakpoint trap",
-        6 => "aborted",
-        7 => "bus error",
-        8 => "floating point exception",
-        9 => "killed",
-        11 => "segmentation fault",
-        13 => "broken pipe",
-        14 => "alarm clock",
-        15 => "terminated",
-        31 => "bad system call",
-        other => return format!("signal {other}"),
-    };
-    name.to_owned()
 }
 
 #[cfg(test)]

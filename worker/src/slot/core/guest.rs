@@ -11,6 +11,9 @@ use super::{Now, Outbox, Phase, SIGKILL, SlotCore};
 use crate::slot::failure::{self, ERROR_TYPE_MAX_BYTES, Failure, Violation};
 use crate::usage::Status;
 
+/// What the shim calls the end of a runtime that it did not ask for.
+const RUNTIME_EXITED: &str = "Runtime.ExitError";
+
 impl SlotCore {
     /// The shim said something.
     pub(crate) fn on_guest(&mut self, now: Now, message: guest_message::Kind, out: &mut impl Outbox) {
@@ -41,7 +44,13 @@ impl SlotCore {
         let init_duration = now.moment.since(started);
         if let Some(error) = done.error {
             let error = checked_error("InitDone", error)?;
-            self.fail_init(now, init_duration, error, false, out);
+            // The shim sees that the runtime was killed; why, only the host knows.
+            if error.error_type == RUNTIME_EXITED && out.ran_out_of_memory() {
+                let killed = Failure::Exit { status: None, signal: Some(SIGKILL), out_of_memory: true };
+                self.fail(now, &killed, out);
+            } else {
+                self.fail_init(now, init_duration, error, false, out);
+            }
             return Ok(());
         }
         self.unbilled_init = Some(init_duration);

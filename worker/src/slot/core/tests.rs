@@ -275,6 +275,19 @@ fn an_init_error_is_told_with_its_log() {
 }
 
 #[test]
+fn an_init_that_is_killed_for_its_memory_says_so() {
+    let (mut core, mut out) = (core(), Recorder { out_of_memory: true, ..Recorder::default() });
+    core.on_prepared(at(0), true, Init::default(), &mut out);
+    let error = GuestError { error_type: "Runtime.ExitError".into(), document: "{}".into() };
+    let done = GuestInitDone { duration_us: 1, error: Some(error) };
+    core.on_guest(at(50), guest_message::Kind::InitDone(done), &mut out);
+    core.check_invariants();
+    let [Err(InitSlotError::InitFailed(failure))] = &out.init[..] else { panic!("{:?}", out.init) };
+    assert_eq!(failure.error_type, "Runtime.OutOfMemory");
+    assert_eq!(core.fate(), Fate::Destroy);
+}
+
+#[test]
 fn an_idle_slot_freezes_and_thaws_before_its_next_call() {
     let (mut core, mut out) = idle();
     core.on_deadline(at(1_100), &mut out);
