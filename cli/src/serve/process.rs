@@ -35,6 +35,7 @@ async fn serve(config: ProcessConfig) -> Result<()> {
     let readiness = Readiness::new();
     let listener = bind(config.listen, "listen").await?;
     let admin_listener = bind(config.admin_listen, "admin-listen").await?;
+    println!("admin: http://{} (/live, /ready, /metrics)", admin_listener.local_addr()?);
     let (stop_admin, admin_stopped) = oneshot::channel::<()>();
     let admin = tokio::spawn(admin::serve(admin_listener, readiness.clone(), registry.clone(), async {
         // An error means that the sender is gone, which is as good a reason to stop.

@@ -132,7 +132,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "async-concurrency",
         value: "N",
-        help: "Events that run at the same time [256]",
+        help: "Events that run at the same time [512]",
         roles: &[Up, Frontend],
     },
     Setting {
