@@ -3,6 +3,7 @@
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use sled::transaction::TransactionError;
 
@@ -27,11 +28,7 @@ impl Disk {
             .mode(0o700)
             .create(dir)
             .map_err(|error| StoreFailure::new(failed("create directory"), error))?;
-        let db = sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE_BYTES)
-            .open()
-            .map_err(|error| StoreFailure::new(failed("open database in"), error))?;
+        let db = open_patiently(dir).map_err(|error| StoreFailure::new(failed("open database in"), error))?;
         let file =
             File::open(dir.join("db")).map_err(|error| StoreFailure::new(failed("open database file in"), error))?;
         Ok(Self { db, file })
@@ -51,6 +48,26 @@ impl Disk {
         self.db.flush().map_err(|error| StoreFailure::new(format!("flush: {operation}"), error))?;
         self.file.sync_data().map_err(|error| StoreFailure::new(format!("sync: {operation}"), error))
     }
+}
+
+/// Opens the database; while it is locked, looks again for a while. sled gives its lock back some time after the last
+/// handle is dropped, and a process that was just killed may have left it, for a moment, to children that had not yet
+/// become their sandbox's first program. Nothing tells when either is over.
+fn open_patiently(dir: &Path) -> Result<sled::Db, sled::Error> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).open() {
+            Err(error) if is_locked(&error) && Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),
+            opened => return opened,
+        }
+    }
+}
+
+/// sled has no kind of its own for it, only the words.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 /// Runs blocking work away from the async threads. The work goes on to its end even if the caller stops waiting.
