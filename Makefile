@@ -21,7 +21,7 @@ lint:
 
 test-rust:
 	cargo xtask shim
-	cargo test --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
 
 test-e2e: build
 	.venv/bin/python -m pytest -q tests/e2e
