@@ -15,12 +15,11 @@ fi
 
 coproc platform { exec "$hearth" up --listen "$listen" --admin-listen 127.0.0.1:0 --data-dir "$data" --isolation "$isolation"; }
 pid=$platform_PID
-stop() {
-    kill -TERM "$pid" 2>/dev/null || true
-    wait "$pid" 2>/dev/null || true
+clean() {
+    if kill -TERM "$pid" 2>/dev/null; then wait "$pid" || echo "demo: the platform ended with $?" >&2; fi
     rm -rf "$data"
 }
-trap stop EXIT
+trap clean EXIT
 while IFS= read -r line <&"${platform[0]}"; do
     echo "hearth up: $line"
     [[ $line == ready* ]] && break
@@ -33,13 +32,15 @@ set -x
 "$hearth" deploy examples/hello-python --name hello --runtime "$python" --handler app.handler --credentials "$data/credentials"
 "$hearth" invoke hello --data '{"name": "Hearth"}' --tail --credentials "$data/credentials"
 set +x
+
+kill -TERM "$pid"
+wait "$pid" || { echo "demo: the platform did not stop cleanly; what it said is above" >&2; exit 1; }
 cat <<END
 
-That was a cold start; try more with the platform in the foreground:
+That was a cold start. To go on, keep the platform in the foreground:
     make run
-and, in another terminal, with Hearth's own command or the tools you have:
+It prints what to type next: with Hearth's own command,
     target/release/hearth deploy examples/hello-python --name hello --runtime $python --handler app.handler
     target/release/hearth invoke hello --data '{"name": "you"}' --tail
-    AWS_SHARED_CREDENTIALS_FILE=~/.local/share/hearth/credentials aws --profile hearth --region us-east-1 \\
-        --endpoint-url http://127.0.0.1:9000 lambda list-functions
+or with the aws command and the SDKs you have.
 END
