@@ -38,14 +38,20 @@ def without_ours(environment):
     return {k: v for k, v in environment.items() if not k.startswith(("AWS_", "HEARTH_"))}
 
 
+ports_given = set()
+
+
 def free_port():
-    """A port that nobody has now, from below the range out of which the kernel gives ports to connections: those
-    would be taken again before the platform binds."""
+    """A port that nobody has now and that was not given before, from below the range out of which the kernel gives
+    ports to connections: those would be taken again before the platform binds."""
     while True:
         port = random.randrange(20_000, 32_000)
+        if port in ports_given:
+            continue
         with socket.socket() as listener:
             try:
                 listener.bind(("127.0.0.1", port))
+                ports_given.add(port)
                 return port
             except OSError:
                 continue
