@@ -18,9 +18,13 @@ use std::process::ExitCode;
 
 use arguments::Arguments;
 use clap::FromArgMatches;
+use exit::Exit;
 
 fn main() -> ExitCode {
-    let matches = arguments::tree().get_matches();
+    let matches = match arguments::tree().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return told(&error),
+    };
     if let Some(exit) = matches.subcommand().and_then(|(name, matches)| serve::run(name, matches, environment)) {
         return exit;
     }
@@ -31,6 +35,19 @@ fn main() -> ExitCode {
             failure.tell();
             failure.exit().into()
         }
+    }
+}
+
+/// Help that was asked for, or a command line that can't be followed. A flag that a role does not have is a mistake of
+/// its configuration, as an unknown variable or key is.
+fn told(error: &clap::Error) -> ExitCode {
+    // Where nothing can be written any more there is nobody to tell.
+    let _ = error.print();
+    let names_role = std::env::args().nth(1).is_some_and(|name| serve::is_role(&name));
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if names_role => ExitCode::from(serve::EXIT_CONFIGURATION),
+        _ => Exit::Usage.into(),
     }
 }
 

@@ -18,11 +18,16 @@ use self::settings::Role;
 use crate::data_dir::default_data_dir;
 
 /// Bad configuration: `EX_USAGE` of sysexits(3).
-const EXIT_CONFIGURATION: u8 = 64;
+pub(crate) const EXIT_CONFIGURATION: u8 = 64;
 
 /// The subcommands that start roles.
 pub(crate) fn commands() -> Vec<Command> {
     Role::ALL.into_iter().map(settings::command).collect()
+}
+
+/// Whether a subcommand starts a role.
+pub(crate) fn is_role(name: &str) -> bool {
+    Role::ALL.into_iter().any(|role| role.name() == name)
 }
 
 /// Runs the role that `name` stands for until it is asked to stop; `None` if it stands for none.

@@ -79,6 +79,14 @@ def test_bad_configuration_names_every_mistake(tmp_path):
     assert not (tmp_path / "d").exists(), "nothing is made before the configuration is right"
 
 
+def test_a_flag_that_a_role_does_not_have_is_bad_configuration():
+    done = subprocess.run([HEARTH, "up", "--nonsense", "1"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 64 and "--nonsense" in done.stderr
+    done = subprocess.run([HEARTH, "ls", "--nonsense"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2 and "--nonsense" in done.stderr
+    assert subprocess.run([HEARTH, "up", "--help"], capture_output=True, timeout=20).returncode == 0
+
+
 def test_doctor_says_what_holds():
     done = subprocess.run([HEARTH, "doctor"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "isolation" in done.stdout.lower()
