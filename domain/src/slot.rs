@@ -1,12 +1,12 @@
 //! The life of a slot, as a table.
 //!
 //! ```text
-//! Booting ─booted→ Pooled ─assigned→ Initializing ─initialized→ Idle ⇄ Busy
-//!                    │                    │                       │      │
-//!                    │                    │ init_failed     drain │      │ drain
-//!                    ↓                    ↓                       ↓      ↓
-//!                   Gone ←───────────── Gone ←──────destroyed── Draining ←
-//! any state ─ended→ Gone   (crash, out of memory, timeout, reclaim of a pooled sandbox)
+//! Booting ─booted→ Pooled ─assigned→ Initializing ─initialized→ Idle ─started→ Busy
+//!                                        │                      │ ←completed─ │
+//!                                        │ drain          drain │             │ drain
+//!                                        ↓                      ↓             ↓
+//!                                        └───────────────→ Draining ←─────────┘
+//! any state but Gone ─ended→ Gone   (failed init, crash, out of memory, timeout, destroyed)
 //! ```
 
 use serde::{Deserialize, Serialize};

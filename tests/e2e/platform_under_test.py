@@ -9,7 +9,6 @@ import json
 import os
 import queue
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -256,13 +255,5 @@ class Roles(Platform):
     def role(self, name):
         return name
 
-    def start(self):
-        # The order is no requirement: every role waits for those it needs.
-        return super().start()
-
 
 FORMS = {"one": One, "roles": Roles}
-
-
-def remove_tree(path):
-    shutil.rmtree(path, ignore_errors=True)

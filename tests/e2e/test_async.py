@@ -6,7 +6,7 @@ import time
 import pytest
 
 import bundles
-from conftest import echo, eventually, invoke
+from conftest import echo, eventually
 
 MARK = "hearth-test-line"
 LOGGING = bundles.python(
