@@ -8,6 +8,11 @@
 //!        ────────── Invoke ────────▶
 //!        ◀── Log* ── Response ──────
 //!        ───────── Shutdown ───────▶
+//!
+//!        ──── PrepareSnapshot ─────▶   in a microVM, after Ready or InitDone: come to rest
+//!        ◀───── SnapshotReady ──────
+//!        ──────── Restore ─────────▶   in each microVM made from the snapshot
+//!        ◀──────── Restored ────────
 //! ```
 //!
 //! Frames are a 32-bit big-endian length and one protobuf message. What comes from the guest is hostile: the decoder
@@ -21,15 +26,22 @@ mod message;
 
 pub use frame::{FRAME_MAX_BYTES, FrameError, decode, encode};
 pub use message::{
-    EnvironmentVariable, GuestError, GuestMessage, HostMessage, Init, InitDone, Invoke, Log, Ready, Response,
-    RuntimeExit, Shutdown, guest_message, host_message, response,
+    BootPhase, EnvironmentVariable, GuestError, GuestLimits, GuestMessage, GuestNetwork, HostMessage, Init, InitDone,
+    Invoke, Log, PrepareSnapshot, Ready, Response, Restore, Restored, RuntimeExit, Shutdown, SnapshotReady, Stats,
+    guest_message, host_message, response,
 };
 
 /// Version of this protocol. Worker and shim must agree on it exactly: they ship together.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// File descriptor on which the shim finds its end of the channel in a jail, unless its arguments say otherwise.
 pub const CHANNEL_FD: i32 = 3;
+
+/// Port of the host (context id 2) to which the shim of a microVM connects over vsock for its channel.
+pub const CHANNEL_VSOCK_PORT: u32 = 1024;
+
+/// Length of [`Restore::entropy`].
+pub const RESTORE_ENTROPY_BYTES: usize = 32;
 
 /// Most bytes of log text in one [`Log`] message.
 pub const LOG_CHUNK_MAX_BYTES: usize = 64 * 1024;

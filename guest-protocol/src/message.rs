@@ -6,7 +6,7 @@ use bytes::Bytes;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct HostMessage {
     /// Which message.
-    #[prost(oneof = "host_message::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "host_message::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: Option<host_message::Kind>,
 }
 
@@ -14,7 +14,7 @@ pub struct HostMessage {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GuestMessage {
     /// Which message.
-    #[prost(oneof = "guest_message::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "guest_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub kind: Option<guest_message::Kind>,
 }
 
@@ -32,6 +32,12 @@ pub mod host_message {
         /// See [`super::Shutdown`].
         #[prost(message, tag = "3")]
         Shutdown(super::Shutdown),
+        /// See [`super::PrepareSnapshot`].
+        #[prost(message, tag = "4")]
+        PrepareSnapshot(super::PrepareSnapshot),
+        /// See [`super::Restore`].
+        #[prost(message, tag = "5")]
+        Restore(super::Restore),
     }
 }
 
@@ -55,6 +61,15 @@ pub mod guest_message {
         /// See [`super::RuntimeExit`].
         #[prost(message, tag = "5")]
         RuntimeExit(super::RuntimeExit),
+        /// See [`super::SnapshotReady`].
+        #[prost(message, tag = "6")]
+        SnapshotReady(super::SnapshotReady),
+        /// See [`super::Restored`].
+        #[prost(message, tag = "7")]
+        Restored(super::Restored),
+        /// See [`super::Stats`].
+        #[prost(message, tag = "8")]
+        Stats(super::Stats),
     }
 }
 
@@ -85,6 +100,106 @@ pub struct Init {
     /// Directory of the code within the sandbox: `/var/task`, except where there is no mount namespace.
     #[prost(string, tag = "4")]
     pub task_root: String,
+    /// What the function may use, to be enforced by the shim: only in a microVM, whose kernel is the shim's. Elsewhere
+    /// the host enforces it, and this is absent.
+    #[prost(message, optional, tag = "5")]
+    pub limits: Option<GuestLimits>,
+    /// Whether a snapshot is to be taken after this init: the runtime may ask `/runtime/restore/next`.
+    #[prost(bool, tag = "6")]
+    pub snap_start: bool,
+}
+
+/// Limits within a microVM.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct GuestLimits {
+    /// Memory of the function's processes and their `/tmp`, bytes.
+    #[prost(uint64, tag = "1")]
+    pub memory_bytes: u64,
+    /// Size of `/tmp`, bytes.
+    #[prost(uint64, tag = "2")]
+    pub tmp_bytes: u64,
+    /// Processes and threads.
+    #[prost(uint32, tag = "3")]
+    pub max_processes: u32,
+    /// Open files of one process.
+    #[prost(uint64, tag = "4")]
+    pub max_open_files: u64,
+}
+
+/// The sandbox is about to be snapshotted. The shim brings everything to rest: what user space knows it can write
+/// again is dropped, and with [`Init::snap_start`] the runtime has run its before-snapshot hooks. It answers
+/// [`SnapshotReady`] and then says nothing and does nothing until [`Restore`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct PrepareSnapshot {}
+
+/// The sandbox was restored from a snapshot that others were or will be restored from, too: what must differ, does
+/// from here on. Answered by [`Restored`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Restore {
+    /// Fresh random bytes of the host, [`crate::RESTORE_ENTROPY_BYTES`], for the kernel's generator and, through it,
+    /// those of user space.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub entropy: Bytes,
+    /// Wall clock, nanoseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub unix_ns: u64,
+    /// Host name of this sandbox.
+    #[prost(string, tag = "3")]
+    pub host_name: String,
+    /// Network identity, where there is a network.
+    #[prost(message, optional, tag = "4")]
+    pub network: Option<GuestNetwork>,
+    /// New values of environment variables that a snapshot after init has from another sandbox (the log stream).
+    #[prost(message, repeated, tag = "5")]
+    pub environment: Vec<EnvironmentVariable>,
+}
+
+/// A sandbox's network identity.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct GuestNetwork {
+    /// Six bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub mac: Bytes,
+    /// Address and prefix length, such as `10.0.0.2/30`.
+    #[prost(string, tag = "2")]
+    pub address: String,
+    /// The default gateway.
+    #[prost(string, tag = "3")]
+    pub gateway: String,
+}
+
+/// At rest: take the snapshot.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SnapshotReady {
+    /// What the before-snapshot hooks said, if they failed; then there is no snapshot.
+    #[prost(message, optional, tag = "1")]
+    pub error: Option<GuestError>,
+}
+
+/// Another sandbox now. After a snapshot that was taken after init, the after-restore hooks have run, too.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Restored {
+    /// How long it took by the shim's clock, microseconds.
+    #[prost(uint64, tag = "1")]
+    pub duration_us: u64,
+    /// What went wrong; absent on success.
+    #[prost(message, optional, tag = "2")]
+    pub error: Option<GuestError>,
+}
+
+/// What the function used, as the microVM's kernel counts. Sent before every Response, InitDone and RuntimeExit, and
+/// only from a microVM. A guest's word about itself: good for its own report line, and for nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Stats {
+    /// Memory in use, bytes.
+    #[prost(uint64, tag = "1")]
+    pub memory_bytes: u64,
+    /// The most since the last Stats, bytes.
+    #[prost(uint64, tag = "2")]
+    pub memory_peak_bytes: u64,
+    /// How often the memory limit made the kernel kill something, since boot.
+    #[prost(uint64, tag = "3")]
+    pub oom_kills: u64,
 }
 
 /// Runs one invocation. Sent only while none runs.
@@ -127,6 +242,20 @@ pub struct Ready {
     /// Whether a language runtime is started already and waits for its code.
     #[prost(bool, tag = "2")]
     pub runtime_started: bool,
+    /// What the boot of a microVM consisted of, in order; empty elsewhere.
+    #[prost(message, repeated, tag = "3")]
+    pub boot_phases: Vec<BootPhase>,
+}
+
+/// A step of a microVM's boot.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct BootPhase {
+    /// What was done, such as `modules` or `mounts`.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// When it was over, microseconds since the guest's kernel started.
+    #[prost(uint64, tag = "2")]
+    pub at_us: u64,
 }
 
 /// Init is over.
@@ -258,8 +387,8 @@ macro_rules! into_message {
     };
 }
 
-into_message!(HostMessage, host_message: Init, Invoke, Shutdown);
-into_message!(GuestMessage, guest_message: Ready, InitDone, Response, Log, RuntimeExit);
+into_message!(HostMessage, host_message: Init, Invoke, Shutdown, PrepareSnapshot, Restore);
+into_message!(GuestMessage, guest_message: Ready, InitDone, Response, Log, RuntimeExit, SnapshotReady, Restored, Stats);
 
 #[cfg(test)]
 mod tests {

@@ -55,6 +55,8 @@ fn spec(program: &std::path::Path, round: usize) -> BootSpec {
             max_open_files: 1_024,
             tmp_bytes: 512 << 20,
         },
+        image: None,
+        snapshot_into: None,
     }
 }
 

@@ -17,5 +17,6 @@ mod thread;
 mod tree;
 
 pub use sandbox::{
-    BootError, BootSpec, Ended, Isolation, Launcher, Limits, Sandbox, SandboxError, SandboxUsage, Unenforced,
+    BootError, BootSpec, Ended, GuestImage, Isolation, Launcher, Limits, RestoreError, RestoreSpec, Sandbox,
+    SandboxError, SandboxUsage, Unenforced,
 };

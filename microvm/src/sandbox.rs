@@ -72,8 +72,14 @@ pub struct BootSpec {
     pub env: Vec<(OsString, OsString)>,
     /// Files and directories of the host that are visible inside, read-only: (host path, absolute path inside).
     pub read_only: Vec<(PathBuf, PathBuf)>,
-    /// What it may use until [`Sandbox::set_limits`].
+    /// What it may use until [`Sandbox::set_limits`]. A microVM has this much memory and this many CPUs for good.
     pub limits: Limits,
+    /// The root file system, by the name of one of [`Launcher::images`]; the host's own programs if absent, which
+    /// only sandboxes on the host's kernel can have.
+    pub image: Option<String>,
+    /// Where [`Sandbox::snapshot`] will put its snapshot, a directory that does not exist yet; absent if there will be
+    /// none. The sandbox's memory lies there from the start, so that the snapshot costs no copy of it.
+    pub snapshot_into: Option<PathBuf>,
 }
 
 /// Longest [`BootSpec::id`], bytes.
@@ -118,8 +124,68 @@ pub trait Launcher: Send + Sync + 'static {
     /// Starts a sandbox. Answers as soon as its first process runs; that it is *up* is for the channel to say.
     async fn boot(&self, spec: BootSpec) -> Result<Box<dyn Sandbox>, BootError>;
 
+    /// Root file systems that sandboxes of this kind can have; none where they have the host's.
+    fn images(&self) -> Vec<GuestImage> {
+        Vec::new()
+    }
+
+    /// Whether [`Sandbox::snapshot`] and [`Self::restore`] work here.
+    fn has_snapshots(&self) -> bool {
+        false
+    }
+
+    /// Makes what [`Sandbox::attach_code`] wants from a directory of code that will not change any more: the directory
+    /// itself, or an image beside it. Blocking; called once for each directory. The image is the caller's to remove.
+    fn prepare_code(&self, code: &Path) -> std::io::Result<PathBuf> {
+        Ok(code.to_owned())
+    }
+
+    /// Starts a sandbox from a snapshot. Its first process goes on where it was; it has a new channel in place of the
+    /// old, and has to be told that it is another now.
+    async fn restore(&self, spec: RestoreSpec) -> Result<Box<dyn Sandbox>, RestoreError> {
+        Err(RestoreError::Unusable { snapshot: spec.snapshot, reason: "this kind of sandbox has none".to_owned() })
+    }
+
     /// Ends whatever sandboxes an earlier process left under this launcher's state directory; returns how many.
     async fn clean_up(&self) -> Result<usize, SandboxError>;
+}
+
+/// A root file system for microVMs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestImage {
+    /// Its name, such as `python3.11`: the runtime it is for.
+    pub name: String,
+    /// The interpreter within it, if it has one to be started ahead of any code.
+    pub interpreter: Option<PathBuf>,
+}
+
+/// What to restore.
+#[derive(Debug, Clone)]
+pub struct RestoreSpec {
+    /// As [`BootSpec::id`].
+    pub id: String,
+    /// The directory that [`Sandbox::snapshot`] filled.
+    pub snapshot: PathBuf,
+    /// As [`BootSpec::limits`]; the machine itself is as large as it was.
+    pub limits: Limits,
+    /// As [`BootSpec::snapshot_into`]: the restored sandbox will be snapshotted in its turn.
+    pub snapshot_into: Option<PathBuf>,
+}
+
+/// No sandbox came of a snapshot. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The snapshot will never do here: another version, another CPU, damaged. Boot instead, and make a new one.
+    #[error("the snapshot {snapshot} can't be used: {reason}")]
+    Unusable {
+        /// Its directory.
+        snapshot: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// This time it failed.
+    #[error(transparent)]
+    Boot(#[from] BootError),
 }
 
 /// A limit that this host can't hold.
@@ -142,8 +208,9 @@ pub trait Sandbox: Send + Sync + 'static {
     /// The channel to the first process. Given out once; `None` afterwards.
     fn channel(&mut self) -> Option<UnixStream>;
 
-    /// Makes a directory of the host visible, read-only, inside the sandbox, and says where: `/var/task`, except
-    /// where there is no mount namespace. At most once.
+    /// Makes code visible, read-only, inside the sandbox, and says where: `/var/task`, except where there is no mount
+    /// namespace. `code` is what [`Launcher::prepare_code`] made. In a microVM it is there as a drive, which the first
+    /// process mounts. At most once.
     async fn attach_code(&mut self, code: &Path) -> Result<PathBuf, SandboxError>;
 
     /// Sets new limits. Lowering memory below what is in use fails.
@@ -166,6 +233,19 @@ pub trait Sandbox: Send + Sync + 'static {
 
     /// Goes on after [`Self::pause`].
     async fn resume(&self) -> Result<(), SandboxError>;
+
+    /// Ends the sandbox and leaves its snapshot in [`BootSpec::snapshot_into`], complete or not at all. Its first
+    /// process should be at rest, with nothing under way on its channel.
+    async fn snapshot(&mut self) -> Result<PathBuf, SandboxError> {
+        let source = std::io::ErrorKind::Unsupported.into();
+        Err(SandboxError { id: self.id().to_owned(), step: "snapshot".to_owned(), source })
+    }
+
+    /// To be called once, when a sandbox that was restored has given its first answer: what it touched until now is
+    /// brought in ahead at later restores of the same snapshot. Does nothing for others.
+    async fn record_prefetch(&self) -> Result<(), SandboxError> {
+        Ok(())
+    }
 
     /// Waits until the sandbox has ended by itself or was killed. May be called again, and after the end.
     async fn ended(&self) -> Ended;

@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(receiver.receive().await.unwrap(), Some(host_message::Kind::Invoke(invoke)));
         assert_eq!(receiver.receive().await.unwrap(), Some(host_message::Kind::Shutdown(Shutdown { grace_ms: 5 })));
         let mut worker = written.await.unwrap();
-        let ready = GuestMessage::from(Ready { protocol_version: 1, runtime_started: false });
+        let ready = GuestMessage::from(Ready { protocol_version: 1, runtime_started: false, ..Ready::default() });
         sender.send(&ready).await.unwrap();
         let mut arrived = BytesMut::new();
         worker.read_buf(&mut arrived).await.unwrap();

@@ -281,7 +281,10 @@ impl<P: Poll> Lifecycle<P> {
     }
 
     fn ready(&self) -> Action<P> {
-        Action::Send(Ready { protocol_version: PROTOCOL_VERSION, runtime_started: self.pre_started }.into())
+        Action::Send(
+            Ready { protocol_version: PROTOCOL_VERSION, runtime_started: self.pre_started, boot_phases: Vec::new() }
+                .into(),
+        )
     }
 
     fn step(&mut self, event: Event) -> Option<Phase> {

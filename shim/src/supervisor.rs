@@ -173,6 +173,9 @@ impl Supervisor {
             _ if over => {}
             host_message::Kind::Init(init) => self.lifecycle.on_init(self.now(), init, &mut self.actions)?,
             host_message::Kind::Invoke(invoke) => self.lifecycle.on_invoke(invoke, &mut self.actions)?,
+            host_message::Kind::PrepareSnapshot(_) | host_message::Kind::Restore(_) => {
+                return Err(ChannelError::Unknown.into());
+            }
         }
         Ok(())
     }

@@ -131,7 +131,11 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let mut channel = Channel::new(ours);
         let mut bytes = BytesMut::new();
-        encode(&GuestMessage::from(Ready { protocol_version: 1, runtime_started: true }), &mut bytes).unwrap();
+        encode(
+            &GuestMessage::from(Ready { protocol_version: 1, runtime_started: true, ..Ready::default() }),
+            &mut bytes,
+        )
+        .unwrap();
         let (head, tail) = bytes.split_at(3);
         theirs.write_all(head).await.unwrap();
         {

@@ -73,6 +73,8 @@ pub(crate) fn spec(id: &str) -> BootSpec {
         env: vec![(os("PYTHONHOME"), os("/usr")), (os("PATH"), os("/usr/bin:/bin"))],
         read_only: Vec::new(),
         limits: limits(),
+        image: None,
+        snapshot_into: None,
     }
 }
 

@@ -99,7 +99,7 @@ fn the_table_is_this() {
 #[test]
 fn a_custom_runtime_is_ready_at_once_and_serves_a_call() {
     let mut subject = Subject::new(false);
-    let ready = Ready { protocol_version: PROTOCOL_VERSION, runtime_started: false };
+    let ready = Ready { protocol_version: PROTOCOL_VERSION, runtime_started: false, ..Ready::default() };
     assert_eq!(subject.wanted(), [Action::Send(ready.into())]);
     let init = Init { handler: "h".into(), ..Init::default() };
     subject.now = Moment::from_nanos(1_000_000);
@@ -125,7 +125,7 @@ fn a_pre_started_runtime_is_ready_when_it_says_so_and_only_once() {
     assert_eq!(early, Err(OutOfTurn { event: Event::Init, phase: Phase::Booting }));
     subject.lifecycle.on_warm(&mut subject.out);
     subject.lifecycle.on_warm(&mut subject.out);
-    let ready = Ready { protocol_version: PROTOCOL_VERSION, runtime_started: true };
+    let ready = Ready { protocol_version: PROTOCOL_VERSION, runtime_started: true, ..Ready::default() };
     assert_eq!(subject.wanted(), [Action::Send(ready.into())]);
 }
 
@@ -225,7 +225,7 @@ fn an_exit_during_init_is_the_init_s_error_and_during_a_call_the_call_s() {
 fn a_runtime_that_dies_before_it_is_warm_is_told_after_ready() {
     let mut subject = Subject::new(true);
     subject.lifecycle.on_exit(subject.now, Exit::Status(1), &mut subject.out);
-    let ready = Ready { protocol_version: PROTOCOL_VERSION, runtime_started: false };
+    let ready = Ready { protocol_version: PROTOCOL_VERSION, runtime_started: false, ..Ready::default() };
     let exit = RuntimeExit { request_id: String::new(), status: Some(1), signal: None };
     assert_eq!(subject.wanted(), [Action::Send(ready.into()), Action::Send(exit.into())]);
 }

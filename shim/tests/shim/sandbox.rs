@@ -172,8 +172,13 @@ impl Sandbox {
         let variable =
             |(name, value): &(&str, &str)| EnvironmentVariable { name: (*name).into(), value: (*value).into() };
         let environment = all.iter().map(variable).collect();
-        let init =
-            Init { environment, handler: handler.into(), function_name: "tested".into(), task_root: task_root.clone() };
+        let init = Init {
+            environment,
+            handler: handler.into(),
+            function_name: "tested".into(),
+            task_root: task_root.clone(),
+            ..Init::default()
+        };
         self.send(init);
     }
 

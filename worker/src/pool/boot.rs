@@ -160,6 +160,8 @@ impl Boots {
             env: shim_environment(self.runtime_dir()),
             read_only: vec![(self.bootstraps.dir().to_owned(), RUNTIME_DIR.into())],
             limits: POOLED_LIMITS,
+            image: None,
+            snapshot_into: None,
         }
     }
 

@@ -75,6 +75,8 @@ impl Preparer {
             handler: self.function.handler.clone(),
             function_name: self.function.function.name.to_string(),
             task_root: task_root.display().to_string(),
+            limits: None,
+            snap_start: false,
         }
     }
 }

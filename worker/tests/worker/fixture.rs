@@ -234,7 +234,7 @@ async fn serve(guest: &mut Guest, handler: &str, invoke: Invoke) -> Option<Ended
 }
 
 pub(crate) async fn ready(guest: &mut Guest) {
-    guest.say(Ready { protocol_version: PROTOCOL_VERSION, runtime_started: false }).await;
+    guest.say(Ready { protocol_version: PROTOCOL_VERSION, runtime_started: false, ..Ready::default() }).await;
 }
 
 pub(crate) fn log(request_id: &str, text: &'static str) -> Log {

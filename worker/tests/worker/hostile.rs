@@ -154,7 +154,7 @@ async fn a_shim_that_does_not_listen() {
 #[tokio::test]
 async fn a_shim_of_another_build_is_not_used() {
     let fixture = Fixture::new(script(|mut guest| async move {
-        guest.say(Ready { protocol_version: PROTOCOL_VERSION + 1, runtime_started: false }).await;
+        guest.say(Ready { protocol_version: PROTOCOL_VERSION + 1, runtime_started: false, ..Ready::default() }).await;
         std::future::pending().await
     }))
     .await;

@@ -24,6 +24,9 @@ impl SlotCore {
             Kind::InitDone(done) => self.on_init_done(now, done, out),
             Kind::RuntimeExit(exit) => self.on_runtime_exit(now, &exit, out),
             Kind::Ready(_) => Err(self.unexpected("Ready")),
+            Kind::SnapshotReady(_) => Err(self.unexpected("SnapshotReady")),
+            Kind::Restored(_) => Err(self.unexpected("Restored")),
+            Kind::Stats(_) => Err(self.unexpected("Stats")),
         };
         if let Err(violation) = taken {
             self.on_violation(now, violation, out);

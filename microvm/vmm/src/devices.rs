@@ -1,0 +1,3 @@
+//! What a guest sees besides memory and CPUs.
+
+pub mod virtio;
