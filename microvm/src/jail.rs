@@ -3,7 +3,7 @@
 //! | wall | made by |
 //! | --- | --- |
 //! | files | mount namespace, `pivot_root` into a shared read-only tree ([`root`]) |
-//! | processes, users, IPC, host name, cgroups | namespaces; each sandbox has host user ids of its own ([`ids`]) |
+//! | processes, users, IPC, host name, cgroups | namespaces; each sandbox has host user ids of its own ([`crate::ids`]) |
 //! | network | an empty namespace with loopback up |
 //! | privileges | three capabilities over its own user namespace, no new privileges ([`entry`]) |
 //! | system calls | an allow-list ([`policy`], [`filter`]) |
@@ -21,7 +21,6 @@ mod cell;
 mod doorman;
 mod entry;
 mod filter;
-mod ids;
 mod launcher;
 mod policy;
 mod root;
@@ -32,7 +31,6 @@ use std::io;
 use std::path::PathBuf;
 
 pub(crate) use entry::NAMESPACES;
-pub(crate) use ids::can_be_divided;
 pub use launcher::JailLauncher;
 pub(crate) use rootless::own_ids;
 pub use rootless::{RootlessError, enter_rootless};

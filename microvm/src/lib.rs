@@ -1,12 +1,14 @@
-//! One sandbox: a process tree (the jail, later the VMM) that can't see or harm what is outside it.
+//! One sandbox: a process tree (the jail, a microVM) that can't see or harm what is outside it.
 //!
 //! Absent on purpose: functions, slots, leases. This crate boots a program in a sandbox, hands out a byte channel to
 //! it, and says what it used and how it ended.
 
 mod cgroup;
 mod exit;
+mod ids;
 pub mod jail;
 mod kernel;
+pub mod kvm;
 pub mod probe;
 pub mod process;
 mod program;

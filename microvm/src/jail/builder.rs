@@ -13,9 +13,9 @@ use rustix::thread::UnshareFlags;
 use seccompiler::BpfProgram;
 
 use super::entry::{self, Entry};
-use super::ids::{Ids, Lease};
 use super::root::{self, Root};
 use crate::cgroup::{Group, Parent};
+use crate::ids::{Ids, Lease};
 use crate::program::limit_open_files;
 use crate::sandbox::{BootError, BootSpec};
 use crate::state::State;

@@ -12,11 +12,11 @@ use rustix::process::{Pid, Signal};
 use tokio::net::UnixStream;
 
 use super::builder::Booted;
-use super::ids::Lease;
 use super::launcher::Shared;
 use super::root;
 use crate::cgroup::{Controller, Group};
 use crate::exit::{Child, ExitStatus};
+use crate::ids::Lease;
 use crate::program::limit_open_files;
 use crate::sandbox::{BootError, Ended, Limits, Sandbox, SandboxError, SandboxUsage};
 use crate::tree;

@@ -96,7 +96,7 @@ fn users() -> Finding {
     }
     match crate::jail::own_ids() {
         Ok(None) => Finding::good(WHAT, "as root"),
-        Ok(Some(ids)) if crate::jail::can_be_divided(&ids) => {
+        Ok(Some(ids)) if crate::ids::can_be_divided(&ids) => {
             Finding::good(WHAT, format!("{} subordinate user ids", ids.len()))
         }
         Ok(Some(_)) => Finding::limited(

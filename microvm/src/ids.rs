@@ -11,11 +11,11 @@ use rustix::fs::{FlockOperation, flock};
 
 /// Host ids that follow one another and belong to one sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range32 {
+pub(crate) struct Range32 {
     /// What 0 inside is outside.
-    pub(super) first: u32,
+    pub(crate) first: u32,
     /// How many there are.
-    pub(super) count: u32,
+    pub(crate) count: u32,
 }
 
 /// Ids of a whole sandbox, as root: everything a passwd file may hold.
@@ -34,7 +34,7 @@ pub(crate) fn can_be_divided(ids: &Range<u32>) -> bool {
 }
 
 /// The ranges of one launcher.
-pub(super) struct Ids {
+pub(crate) struct Ids {
     free: Mutex<Vec<Range32>>,
     /// Whether there is but one id, the launcher's own.
     only_own: bool,
@@ -43,15 +43,15 @@ pub(super) struct Ids {
 }
 
 /// A range in use by one sandbox; free again when dropped.
-pub(super) struct Lease {
-    pub(super) range: Range32,
+pub(crate) struct Lease {
+    pub(crate) range: Range32,
     ids: Arc<Ids>,
 }
 
 impl Ids {
     /// Takes a part of the host's ids from `first` on that no other launcher of this host has; `locks` is where they
     /// agree on that.
-    pub(super) fn of_host(first: u32, locks: &Path) -> io::Result<Self> {
+    pub(crate) fn of_host(first: u32, locks: &Path) -> io::Result<Self> {
         fs::create_dir_all(locks)?;
         for part in 0..LAUNCHERS {
             let lock = File::create(locks.join(format!("uids-{part}")))?;
@@ -69,17 +69,17 @@ impl Ids {
     }
 
     /// Divides the ids that a user namespace has beside its root.
-    pub(super) fn of_namespace(ids: Range<u32>) -> Self {
+    pub(crate) fn of_namespace(ids: Range<u32>) -> Self {
         let free = ranges(ids, PER_SANDBOX_FEW);
         let only_own = free.is_empty();
         Self { free: Mutex::new(free), only_own, _claim: None }
     }
 
-    pub(super) fn only_own(&self) -> bool {
+    pub(crate) fn only_own(&self) -> bool {
         self.only_own
     }
 
-    pub(super) fn lease(self: &Arc<Self>) -> io::Result<Lease> {
+    pub(crate) fn lease(self: &Arc<Self>) -> io::Result<Lease> {
         if self.only_own {
             return Ok(Lease { range: Range32 { first: 0, count: 1 }, ids: Arc::clone(self) });
         }
@@ -92,7 +92,7 @@ impl Ids {
 
 impl Range32 {
     /// The content of `uid_map` or `gid_map`, where function code runs as `user`.
-    pub(super) fn map(&self, user: u32) -> String {
+    pub(crate) fn map(&self, user: u32) -> String {
         let Self { first, count } = *self;
         if count == PER_SANDBOX_FEW {
             return format!("0 {first} 1\n{user} {} 1\n", first + 1);
