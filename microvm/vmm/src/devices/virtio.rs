@@ -1,20 +1,27 @@
 //! Virtio devices behind the memory-mapped transport (virtio 1.2, section 4.2), modern interface only.
 //!
-//! A device knows queues, features and its configuration space; the transport knows registers, status and addresses;
-//! the event loop knows descriptors. All three meet in [`VirtioDevice`].
+//! A device knows queues, features and its configuration space; the [`transport`] knows registers, status and
+//! addresses; the event loop knows descriptors. All three meet in [`VirtioDevice`].
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod transport;
+
+use std::any::Any;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use virtio_queue::Queue;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::memory::GuestMemory;
 
-/// What a device does. Everything but [`Self::read_config`] and [`Self::write_config`] runs on the event loop's thread.
-pub trait VirtioDevice: Send {
+/// What a device does. Everything but [`Self::read_config`], [`Self::write_config`] and [`Self::reset`] runs on the event
+/// loop's thread; those three run on whichever thread of a vCPU touched the register, so they make no system call but
+/// writes to eventfds.
+pub trait VirtioDevice: Any + Send {
     /// The device's number (virtio 1.2, section 5).
     fn device_type(&self) -> u32;
 
@@ -34,7 +41,8 @@ pub trait VirtioDevice: Send {
     /// their addresses, not for what is in them.
     fn activate(&mut self, activation: Activation) -> io::Result<()>;
 
-    /// The driver gave the device up; it must forget its queues.
+    /// The driver gave the device up; it must forget its queues before this returns, because the driver uses their
+    /// memory for something else right after. Descriptors stay open.
     fn reset(&mut self);
 
     /// The driver put something into queue `queue`.
@@ -86,11 +94,19 @@ pub struct Activation {
     pub features: u64,
 }
 
-/// A device's interrupt line and the register that says why it was raised. Cheap to clone.
+/// A device's interrupt line, the register that says why it was raised, and what else of the transport a device has a
+/// say in. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
-    status: Arc<AtomicU32>,
     line: Arc<EventFd>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    status: AtomicU32,
+    generation: AtomicU32,
+    broken: AtomicBool,
 }
 
 impl Interrupt {
@@ -100,7 +116,7 @@ impl Interrupt {
     /// Raises `line` (KVM's irqfd; any eventfd in tests).
     #[must_use]
     pub fn new(line: Arc<EventFd>) -> Self {
-        Self { status: Arc::default(), line }
+        Self { line, shared: Arc::default() }
     }
 
     /// The driver has used buffers to collect.
@@ -108,31 +124,58 @@ impl Interrupt {
         self.raise(Self::USED_QUEUE);
     }
 
-    /// The driver should read the configuration space again.
+    /// The driver should read the configuration space again. Call it after the change.
     pub fn configuration_changed(&self) {
+        self.shared.generation.fetch_add(1, Ordering::AcqRel);
         self.raise(Self::CONFIGURATION);
+    }
+
+    /// The driver did what no working driver does, such as more available buffers than the queue has: the device stops
+    /// (`DEVICE_NEEDS_RESET`) until it is reset.
+    pub fn broken(&self) {
+        self.shared.broken.store(true, Ordering::Release);
+        self.raise(Self::CONFIGURATION);
+    }
+
+    /// Whether [`Self::broken`] was called since the last reset.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.shared.broken.load(Ordering::Acquire)
     }
 
     /// `InterruptStatus`: why, as bits.
     #[must_use]
     pub fn status(&self) -> u32 {
-        self.status.load(Ordering::Acquire)
+        self.shared.status.load(Ordering::Acquire)
     }
 
     /// `InterruptACK`.
     pub fn acknowledge(&self, bits: u32) {
-        self.status.fetch_and(!bits, Ordering::AcqRel);
+        self.shared.status.fetch_and(!bits, Ordering::AcqRel);
     }
 
-    /// Puts the register back, for a restore, and raises the line if anything stands in it.
-    pub fn restore(&self, status: u32) {
+    /// `ConfigGeneration`: two equal readings enclose a configuration that did not change between them.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// Puts the registers back, for a restore, and raises the line if anything stands in the first.
+    pub fn restore(&self, status: u32, generation: u32) {
+        self.shared.generation.store(generation, Ordering::Release);
         if status & (Self::USED_QUEUE | Self::CONFIGURATION) != 0 {
             self.raise(status & (Self::USED_QUEUE | Self::CONFIGURATION));
         }
     }
 
+    /// As new, but for the generation, which only ever goes on.
+    fn reset(&self) {
+        self.shared.status.store(0, Ordering::Release);
+        self.shared.broken.store(false, Ordering::Release);
+    }
+
     fn raise(&self, why: u32) {
-        self.status.fetch_or(why, Ordering::AcqRel);
+        self.shared.status.fetch_or(why, Ordering::AcqRel);
         // An eventfd fails only when its counter is full, and then the line is raised already.
         let _ = self.line.write(1);
     }
