@@ -18,6 +18,7 @@
 //! Invariants: guest memory is touched only through `vm-memory` · every byte that the guest wrote is hostile · a
 //! device never blocks the event loop · nothing of the host is reachable but what was handed over.
 
+pub mod boot;
 pub mod bus;
 pub mod control;
 pub mod devices;
