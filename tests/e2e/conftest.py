@@ -6,11 +6,12 @@ import os
 import subprocess
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
 import bundles
-from platform_under_test import FORMS, HEARTH, ROOT
+from platform_under_test import FORMS, GUEST_IMAGES, HEARTH, PATIENCE, ROOT
 
 ROLE = "arn:aws:iam::000000000000:role/lambda"
 
@@ -36,14 +37,14 @@ def loose():
 def enforced(what):
     """Whether this machine enforces `what`, as the doctor names it."""
     assert what in {found["what"] for found in doctor()["jail"]}, f"the doctor looks at nothing named {what!r}"
-    return isolation() == "jail" and what not in loose()
+    return isolation() == "kvm" or isolation() == "jail" and what not in loose()
 
 
 def pytest_report_header(config):
     lines = [f"hearth: {HEARTH}, isolation: {isolation()}, as {doctor()['user']}"]
     if isolation() == "process":
         lines.append("hearth: NO JAIL HERE: isolation, memory, process and /tmp limits are NOT TESTED in this run")
-    else:
+    elif isolation() == "jail":
         lines += [f"hearth: NOT ENFORCED HERE, tests that need it are SKIPPED: {what}: {why}" for what, why in loose().items()]
     return lines
 
@@ -135,7 +136,7 @@ def deploy_on():
     return lambda platform: Deployer(platform.client())
 
 
-def eventually(check, timeout_s=60):
+def eventually(check, timeout_s=60 * PATIENCE):
     """Waits for what has no event a test could wait for."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -152,14 +153,24 @@ def invoke(client, name, event=None, **options):
     return (json.loads(body) if body else None), answer
 
 
+def guest_runtime(language):
+    """The runtime that the guest images have for a language."""
+    images = json.loads((GUEST_IMAGES / "manifest.json").read_text())["images"]
+    return next(image["name"] for image in images if image["name"].startswith(language))
+
+
 @pytest.fixture(scope="session")
 def node_runtime():
+    if isolation() == "kvm":
+        return guest_runtime("nodejs")
     version = subprocess.run(["/usr/bin/node", "--version"], capture_output=True, text=True).stdout
     return f"nodejs{version.lstrip('v').split('.')[0]}.x"
 
 
 @pytest.fixture(scope="session")
 def python_runtime():
+    if isolation() == "kvm":
+        return guest_runtime("python")
     version = subprocess.run(["/usr/bin/python3", "-c", "import sys; print(sys.version_info[1])"], capture_output=True, text=True).stdout
     return f"python3.{version.strip()}"
 
@@ -169,6 +180,8 @@ def compiled():
     """Path of a compiled `bootstrap` by example name; built once."""
 
     def build(package):
+        if built := os.environ.get("E2E_COMPILED"):
+            return Path(built) / package / "bootstrap"
         done = subprocess.run(
             ["cargo", "build", "--quiet", "--release", "--locked", "-p", package, "--message-format", "json"],
             cwd=ROOT, capture_output=True, text=True, check=True,

@@ -21,8 +21,12 @@ import botocore.config
 
 ROOT = Path(__file__).resolve().parents[2]
 HEARTH = Path(os.environ.get("E2E_BINARY", ROOT / "target/release/hearth"))
-READY_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 45
+# How much slower than usual this machine is: emulated machines are.
+PATIENCE = int(os.environ.get("E2E_PATIENCE", "1"))
+# What microVMs boot from, if not what lies beside hearth.
+GUEST_IMAGES = Path(os.environ.get("E2E_GUEST_IMAGES", HEARTH.with_name("guest-images")))
+READY_TIMEOUT_S = 60 * PATIENCE
+STOP_TIMEOUT_S = 45 * PATIENCE
 
 # Shorter waits than the defaults, so that retries and keep-alive can be seen within a test.
 FAST = {
@@ -212,6 +216,7 @@ class One(Platform):
         args = [
             "up", "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}",
             "--data-dir", self.data, "--isolation", isolation,
+            *(["--guest-images", GUEST_IMAGES] if isolation == "kvm" else []),
         ]  # fmt: skip
         self.processes = {"up": Process("up", args, self.directory, self.extra)}
 

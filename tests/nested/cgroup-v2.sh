@@ -4,11 +4,9 @@
 #
 #   cgroup-v2.sh [SUITE…]     SUITE: platform jail isolation leaks process rootless (all of them)
 #
-# NESTED_SH is what starts the machine (../shared/nested/nested.sh). Where that or QEMU is missing, nothing is tested,
-# and that is said. The last line is always `N passed, N failed`.
+# Where QEMU is missing, nothing is tested, and that is said. The last line is always `N passed, N failed`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-nested=${NESTED_SH:-../shared/nested/nested.sh}
 target=${CARGO_TARGET_DIR:-target}
 crate_suites=(jail isolation leaks process rootless)
 suites=("$@")
@@ -16,16 +14,15 @@ suites=("$@")
 time_limit_s=900
 # QEMU runs a repeated string instruction one step at a time; without these two, the kernel clears memory in steps of
 # eight bytes instead of one: half the time of the whole. AVX goes with them, which is slower than SSE when emulated.
-export NESTED_CPU=${NESTED_CPU:-max,-erms,-fsrm,-avx,-avx2}
+export MACHINE_CPU=${MACHINE_CPU:-max,-erms,-fsrm,-avx,-avx2}
 
 skip() {
     echo "=== SKIPPED: cgroup version 2 is NOT TESTED in this run: $1"
     echo "0 passed, 0 failed"
     exit 0
 }
-[ -f "$nested" ] || skip "there is no $nested (NESTED_SH names another)"
 PATH=$PATH:/usr/sbin:/sbin
-for tool in qemu-system-x86_64 busybox cpio depmod mke2fs; do
+for tool in qemu-system-x86_64 busybox cpio depmod mke2fs debugfs; do
     command -v "$tool" >/dev/null || skip "$tool is not installed (xtask/packages.sh test tries to)"
 done
 
@@ -65,6 +62,6 @@ count() {
         }
         END { printf "%d passed, %d failed\n", passed, failed += suites - ended; exit failed > 0 }' "$1"
 }
-bash "$nested" -t $time_limit_s -c 2 -i "$lab" -b "$target/release/hearth" -b /usr/bin/setpriv \
+tests/nested/machine.sh -t $time_limit_s -c 2 -i "$lab" -b "$target/release/hearth" -b /usr/bin/setpriv \
     -- "sh inside.sh ${suites[*]}" | tee "$lab/told" || echo "the machine ended with status $?"
 count "$lab/told"

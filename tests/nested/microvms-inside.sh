@@ -1,0 +1,24 @@
+#!/bin/sh
+# Inside the emulated machine: the end-to-end tests that concern microVMs, with each kernel that is named.
+# microvms.sh reads the lines that begin with `kernel`.
+export E2E_BINARY=/lab/bin/hearth E2E_ISOLATION=kvm E2E_PATIENCE=6 E2E_COMPILED=/lab/compiled PYTHONDONTWRITEBYTECODE=1
+kernel() { # NAME IMAGES TEST…
+    echo "kernel $1 begins"
+    export E2E_GUEST_IMAGES=$2
+    name=$1 && shift 2
+    (cd tests/e2e && python3 -m pytest -q --timeout 400 -p no:cacheprovider "$@") 2>&1
+    status=$?
+    echo "kernel $name ended with $status"
+    [ $status = 0 ] || failed=1
+}
+
+failed=0
+/lab/bin/hearth doctor
+for kernel in "$@"; do
+    case $kernel in
+    small) kernel small /lab/bin/guest-images test_microvm.py test_runtimes.py test_limits.py -k "one or microvm" \
+        --deselect test_limits.py::test_account_concurrency ;;
+    stock) kernel stock /lab/bin/guest-images-stock test_microvm.py -k "own or clones or clock or bounded or crash" ;;
+    esac
+done
+exit $failed
