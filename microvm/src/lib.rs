@@ -6,6 +6,7 @@
 mod cgroup;
 mod exit;
 mod ids;
+pub mod image;
 pub mod jail;
 mod kernel;
 pub mod kvm;
