@@ -24,3 +24,4 @@ pub mod control;
 pub mod devices;
 pub mod layout;
 pub mod memory;
+mod sys;

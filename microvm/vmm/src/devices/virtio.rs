@@ -6,6 +6,7 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;
+pub mod vsock;
 
 use std::any::Any;
 use std::io;
