@@ -1,5 +1,9 @@
-//! The command line: `hearth-shim [--channel-fd N] [--runtime-api ADDRESS] [--user UID:GID] [--wanted]
+//! The command line: `hearth-shim [--guest] [--channel-fd N] [--runtime-api ADDRESS] [--user UID:GID] [--wanted]
 //! [-- COMMAND…]`.
+//!
+//! In a microVM it is what follows the first `--` of the kernel's command line. The kernel keeps a second `--` and all
+//! that follows it to itself, so there the command is introduced by `--command`. What the kernel takes for arguments of
+//! its first process because it does not know it comes before `--guest`, and is none of ours.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,12 +15,14 @@ use hearth_guest_protocol::CHANNEL_FD;
 const RUNTIME_API_PORT: u16 = 9001;
 
 /// How to use the program, for whoever made a mistake.
-pub const USAGE: &str = "usage: hearth-shim [--channel-fd N] [--runtime-api ADDRESS:PORT] [--user UID:GID] [--wanted] \
-     [-- COMMAND [ARGUMENT…]]";
+pub const USAGE: &str = "usage: hearth-shim [--guest] [--channel-fd N] [--runtime-api ADDRESS:PORT] \
+     [--user UID:GID] [--wanted] [-- COMMAND [ARGUMENT…] | --command COMMAND [ARGUMENT…]]";
 
 /// Everything the shim is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// Whether this is the first process of a microVM.
+    pub guest: bool,
     /// Descriptor of the channel to the worker.
     pub channel_fd: RawFd,
     /// Where the Runtime API listens; port 0 takes a free one.
@@ -55,7 +61,7 @@ pub enum ConfigError {
         expected: &'static str,
     },
     /// `--` is not followed by a command.
-    #[error("-- needs a command")]
+    #[error("-- or --command needs a command")]
     NoCommand,
 }
 
@@ -65,7 +71,10 @@ impl Config {
         arguments: impl IntoIterator<Item = OsString>,
         environment: Vec<(OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
+        let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+        let guest = arguments.iter().position(|argument| argument == "--guest");
         let mut config = Self {
+            guest: guest.is_some(),
             channel_fd: CHANNEL_FD,
             runtime_api: SocketAddr::from((Ipv4Addr::LOCALHOST, RUNTIME_API_PORT)),
             user: None,
@@ -73,6 +82,10 @@ impl Config {
             command: Vec::new(),
             environment,
         };
+        if let Some(at) = guest {
+            arguments.drain(..=at);
+            config.environment.retain(|variable| !is_kernels(variable));
+        }
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             match argument.to_str() {
@@ -85,7 +98,7 @@ impl Config {
                 }
                 Some("--user") => config.user = Some(value(&mut arguments, "--user", "UID:GID", parse_user)?),
                 Some("--wanted") => config.wanted = true,
-                Some("--") => {
+                Some("--" | "--command") => {
                     config.command = arguments.by_ref().collect();
                     if config.command.is_empty() {
                         return Err(ConfigError::NoCommand);
@@ -96,6 +109,11 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// What the kernel gives its first process without being asked (`envp_init` in init/main.c).
+fn is_kernels((name, value): &(OsString, OsString)) -> bool {
+    (name == "HOME" && value == "/") || (name == "TERM" && value == "linux")
 }
 
 fn value<T>(
@@ -141,6 +159,19 @@ mod tests {
         assert_eq!((config.channel_fd, config.runtime_api.port()), (7, 0));
         assert!(config.wanted);
         assert_eq!(config.command, ["a", "--user"]);
+    }
+
+    #[test]
+    fn in_a_guest_the_kernel_s_own_words_are_left_out() {
+        let arguments = ["nosuchoption", "--guest", "--wanted", "--command", "a", "--b"].map(OsString::from);
+        let variables = [("HOME", "/"), ("TERM", "linux"), ("PATH", "/bin"), ("pci", "off")];
+        let environment = variables.map(|(name, value)| (name.into(), value.into())).to_vec();
+        let config = Config::parse(arguments, environment).unwrap();
+        assert!(config.guest && config.wanted);
+        assert_eq!(config.command, ["a", "--b"]);
+        let names: Vec<_> = config.environment.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["PATH", "pci"]);
+        assert_eq!(parse(&["nosuchoption"]), Err(ConfigError::Unknown("nosuchoption".into())));
     }
 
     #[test]

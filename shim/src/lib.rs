@@ -12,11 +12,14 @@
 //! channel's descriptor, and can't look into this process; memory is bounded by the largest payload and a few small
 //! buffers; what a runtime writes is never lost silently and never stops it from running.
 //!
+//! In a microVM the shim is the first process of all ([`guest`]); in a jail the launcher has made everything ready.
+//!
 //! One thread. [`supervisor`] owns everything that changes; HTTP connections post requests to it. `unsafe` lives in
 //! [`sys`] only.
 
 pub mod channel;
 pub mod config;
+pub mod guest;
 pub mod lifecycle;
 pub mod log_meter;
 mod output;

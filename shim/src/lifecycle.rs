@@ -29,7 +29,7 @@ use std::sync::Arc;
 use hearth_domain::Moment;
 use hearth_guest_protocol::response::Outcome;
 use hearth_guest_protocol::{
-    GuestError, GuestMessage, Init, InitDone, Invoke, PROTOCOL_VERSION, Ready, Response, RuntimeExit,
+    BootPhase, GuestError, GuestMessage, Init, InitDone, Invoke, PROTOCOL_VERSION, Ready, Response, RuntimeExit,
 };
 
 pub use phase::{Event, Phase};
@@ -112,6 +112,8 @@ pub struct Lifecycle<P> {
     phase: Phase,
     /// A runtime was started before the function is known.
     pre_started: bool,
+    /// What the boot consisted of, until it is told.
+    boot_phases: Vec<BootPhase>,
     /// When the init began.
     init_began: Moment,
     /// The invocation under way, if any.
@@ -123,20 +125,22 @@ pub struct Lifecycle<P> {
 }
 
 impl<P: Poll> Lifecycle<P> {
-    /// A sandbox that has just been booted, with or without a pre-started runtime. If a function already waits for it, its
-    /// code can be put there while the runtime starts.
-    pub fn new(pre_started: bool, wanted: bool, out: &mut Vec<Action<P>>) -> Self {
+    /// A sandbox that has just been booted, in these phases, with or without a pre-started runtime. If a function already
+    /// waits for it, its code can be put there while the runtime starts.
+    pub fn new(pre_started: bool, wanted: bool, boot_phases: Vec<BootPhase>, out: &mut Vec<Action<P>>) -> Self {
         let phase = if pre_started && !wanted { Phase::Booting } else { Phase::Pooled };
-        let new = Self {
+        let mut new = Self {
             phase,
             pre_started,
+            boot_phases,
             init_began: Moment::ORIGIN,
             invocation: None,
             last_request_id: String::new(),
             polls: VecDeque::new(),
         };
         if phase == Phase::Pooled {
-            out.push(new.ready());
+            let ready = new.ready();
+            out.push(ready);
         }
         new
     }
@@ -149,7 +153,8 @@ impl<P: Poll> Lifecycle<P> {
     /// The pre-started runtime has imported what it needs. Said twice, or too late, it means nothing.
     pub fn on_warm(&mut self, out: &mut Vec<Action<P>>) {
         if self.step(Event::Warm).is_some() {
-            out.push(self.ready());
+            let ready = self.ready();
+            out.push(ready);
         }
     }
 
@@ -238,7 +243,8 @@ impl<P: Poll> Lifecycle<P> {
         match before {
             Phase::Booting => {
                 self.pre_started = false;
-                out.push(self.ready());
+                let ready = self.ready();
+                out.push(ready);
             }
             Phase::Initializing => self.init_done(now, Some(exit_error(&exit)), out),
             _ => out.push(Action::TurnLog { to: String::new() }),
@@ -280,11 +286,10 @@ impl<P: Poll> Lifecycle<P> {
         out.push(Action::Send(InitDone { duration_us, error }.into()));
     }
 
-    fn ready(&self) -> Action<P> {
-        Action::Send(
-            Ready { protocol_version: PROTOCOL_VERSION, runtime_started: self.pre_started, boot_phases: Vec::new() }
-                .into(),
-        )
+    fn ready(&mut self) -> Action<P> {
+        let boot_phases = std::mem::take(&mut self.boot_phases);
+        let ready = Ready { protocol_version: PROTOCOL_VERSION, runtime_started: self.pre_started, boot_phases };
+        Action::Send(ready.into())
     }
 
     fn step(&mut self, event: Event) -> Option<Phase> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use hearth_shim::config::{Config, USAGE};
-use hearth_shim::sys;
+use hearth_shim::{guest, sys};
 
 /// `EX_USAGE` of sysexits.h.
 const EXIT_USAGE: u8 = 64;
@@ -22,6 +22,11 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    if config.guest { in_guest(config) } else { in_jail(config) }
+}
+
+/// Somebody else has made everything ready.
+fn in_jail(config: Config) -> ExitCode {
     let channel = match sys::inherited(config.channel_fd) {
         Ok(channel) => channel,
         Err(error) => {
@@ -29,11 +34,37 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match hearth_shim::run(config, channel) {
+    match hearth_shim::run(config, channel, None) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hearth-shim: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The machine is this program's, and ends with it: also when it panics.
+fn in_guest(config: Config) -> ExitCode {
+    let _reset = ResetOnDrop;
+    let lived = guest::boot().map(|(guest, channel)| hearth_shim::run(config, channel, Some(guest)));
+    match lived {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            eprintln!("hearth-shim: {error}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("hearth-shim: the guest can't be set up: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends the machine when it goes.
+struct ResetOnDrop;
+
+impl Drop for ResetOnDrop {
+    fn drop(&mut self) {
+        guest::reset();
     }
 }

@@ -18,14 +18,15 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use hearth_domain::limits::SANDBOX_MAX_OPEN_FILES;
 use hearth_guest_protocol::{GuestError, Init};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::config::{Config, User};
 use crate::output::Output;
-use crate::sys;
+use crate::sys::{self, Confinement};
 
 /// Where a custom runtime may lie besides the function's code: a layer.
 const LAYER_BOOTSTRAP: &str = "/opt/bootstrap";
@@ -38,6 +39,10 @@ pub(crate) struct Starter {
     wanted: bool,
     environment: Vec<(OsString, OsString)>,
     runtime_api: SocketAddr,
+    /// In a microVM: the members of the control group that its processes are to be in.
+    cgroup: Option<OwnedFd>,
+    /// Open files of a process, where that is for the shim to limit.
+    open_files: Option<u64>,
 }
 
 /// A runtime process that was started and not yet reaped.
@@ -53,7 +58,23 @@ impl Starter {
     /// For this configuration; the Runtime API listens at `runtime_api`.
     pub(crate) fn new(config: Config, runtime_api: SocketAddr) -> Self {
         let Config { command, user, wanted, environment, .. } = config;
-        Self { command, user, wanted, environment, runtime_api }
+        Self { command, user, wanted, environment, runtime_api, cgroup: None, open_files: None }
+    }
+
+    /// In a microVM: processes are to be in this control group, and to open as many files as functions may.
+    pub(crate) fn confine_to(&mut self, cgroup: OwnedFd) {
+        self.cgroup = Some(cgroup);
+        self.open_files = Some(SANDBOX_MAX_OPEN_FILES);
+    }
+
+    /// In a microVM: sets how many files a process may open, also one that runs already.
+    pub(crate) fn limit_open_files(&mut self, most: u64, running: Option<&Runtime>) -> io::Result<()> {
+        self.open_files = Some(most);
+        if let Some(runtime) = running {
+            let limit = Rlimit { current: Some(most), maximum: Some(most) };
+            rustix::process::prlimit(Some(runtime.pid), Resource::Nofile, limit)?;
+        }
+        Ok(())
     }
 
     /// Starts the language runtime before any function is known. `None` for custom runtimes.
@@ -117,7 +138,9 @@ impl Starter {
     fn spawn(&self, mut command: Command, output: &Output, kept: Option<&OwnedFd>) -> io::Result<Pid> {
         command.env("AWS_LAMBDA_RUNTIME_API", self.runtime_api.to_string());
         command.stdin(Stdio::null()).stdout(output.writer()?).stderr(output.writer()?);
-        let child = sys::spawn_confined(command, self.user, kept)?;
+        let cgroup = self.cgroup.as_ref();
+        let confinement = Confinement { user: self.user, kept, cgroup, open_files: self.open_files };
+        let child = sys::spawn_confined(command, confinement)?;
         Ok(Pid::from_child(&child))
     }
 }

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
 
 use hearth_domain::Moment;
-use hearth_guest_protocol::{GuestMessage, Init, Log, host_message};
+use hearth_guest_protocol::{GuestError, GuestMessage, Init, Log, host_message};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::channel::{self, ChannelError};
 use crate::config::Config;
+use crate::guest::Guest;
 use crate::lifecycle::{Action, Lifecycle, OutOfTurn, Phase};
 use crate::log_meter::LogMeter;
 use crate::output::Output;
@@ -49,12 +50,13 @@ pub enum RunError {
     Output(#[source] io::Error),
 }
 
-/// Runs the sandbox until the worker ends it or closes the channel.
-pub fn run(config: Config, channel: OwnedFd) -> Result<(), RunError> {
+/// Runs the sandbox until the worker ends it or closes the channel, a stream socket of whatever family. `guest` is the
+/// microVM around it, if that is what it is.
+pub fn run(config: Config, channel: OwnedFd, guest: Option<Guest>) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| RunError::Start { step: "event loop", source })?;
     runtime.block_on(async {
-        let mut supervisor = Supervisor::start(config, channel).await?;
+        let mut supervisor = Supervisor::start(config, channel, guest).await?;
         let ended = supervisor.serve().await;
         processes::end_everybody(&mut supervisor.deaths).await;
         ended
@@ -65,6 +67,7 @@ struct Supervisor {
     lifecycle: Lifecycle<Waiting>,
     actions: Vec<Action<Waiting>>,
     started: std::time::Instant,
+    guest: Option<Guest>,
     worker: mpsc::Receiver<Result<host_message::Kind, ChannelError>>,
     to_worker: channel::Sender,
     api: RuntimeApi,
@@ -93,28 +96,35 @@ enum Wake {
 }
 
 impl Supervisor {
-    async fn start(config: Config, channel: OwnedFd) -> Result<Self, RunError> {
+    async fn start(config: Config, channel: OwnedFd, mut guest: Option<Guest>) -> Result<Self, RunError> {
         let started = std::time::Instant::now();
         let failed = |step| move |source| RunError::Start { step, source };
         processes::take_charge().map_err(failed("process settings"))?;
         let deaths = signal(SignalKind::child()).map_err(failed("SIGCHLD"))?;
         let terminations = signal(SignalKind::terminate()).map_err(failed("SIGTERM"))?;
+        // Reading, writing and shutting down are the same for every stream socket; nothing else is done to it.
         let channel = StdUnixStream::from(channel);
         channel.set_nonblocking(true).map_err(failed("channel"))?;
         let (from_worker, to_worker) = channel::split(UnixStream::from_std(channel).map_err(failed("channel"))?);
         let api = RuntimeApi::listen(config.runtime_api).await.map_err(failed("listening for the Runtime API"))?;
         let output = Output::new().map_err(failed("pipe"))?;
         let wanted = config.wanted;
-        let starter = Starter::new(config, api.address());
+        let mut starter = Starter::new(config, api.address());
+        let mut boot_phases = Vec::new();
+        if let Some(guest) = &mut guest {
+            boot_phases = std::mem::take(&mut guest.phases);
+            starter.confine_to(guest.members().map_err(failed("control group"))?);
+        }
         let runtime = starter.pre_start(&output).map_err(failed("starting the language runtime"))?;
         let mut actions = Vec::new();
-        let lifecycle = Lifecycle::new(runtime.is_some(), wanted, &mut actions);
+        let lifecycle = Lifecycle::new(runtime.is_some(), wanted, boot_phases, &mut actions);
         let (worker_sender, worker) = mpsc::channel(1);
         tokio::spawn(hear_worker(from_worker, worker_sender));
         Ok(Self {
             lifecycle,
             actions,
             started,
+            guest,
             worker,
             to_worker,
             api,
@@ -236,7 +246,7 @@ impl Supervisor {
         while !self.actions.is_empty() {
             for action in std::mem::take(&mut self.actions) {
                 match action {
-                    Action::Send(message) => self.to_worker.send(&message).await?,
+                    Action::Send(message) => self.send(&message).await?,
                     Action::TurnLog { to } => self.turn_log(to).await?,
                     Action::Bind(init) => self.bind(init).await,
                     Action::Deliver { poll, invocation } => poll.answer(Ok(invocation)),
@@ -244,6 +254,16 @@ impl Supervisor {
             }
         }
         Ok(())
+    }
+
+    /// Sends a message, and before one that ends something what was used until then.
+    async fn send(&mut self, message: &GuestMessage) -> Result<(), RunError> {
+        if let (Some(guest), Some(kind)) = (&self.guest, &message.kind)
+            && let Some(stats) = guest.stats_before(kind)
+        {
+            self.to_worker.send(&stats.into()).await?;
+        }
+        Ok(self.to_worker.send(message).await?)
     }
 
     async fn turn_log(&mut self, to: String) -> Result<(), RunError> {
@@ -269,6 +289,10 @@ impl Supervisor {
     }
 
     async fn bind(&mut self, init: Init) {
+        if let Err(error) = self.admit(&init) {
+            let _ = self.lifecycle.on_init_error(self.now(), error, &mut self.actions);
+            return;
+        }
         if let Some(mut runtime) = self.runtime.take() {
             if self.starter.pre_started_fits(&init) {
                 // If it can't be told it has ended, and its exit is the outcome of the init.
@@ -285,6 +309,16 @@ impl Supervisor {
                 let _ = self.lifecycle.on_init_error(self.now(), error, &mut self.actions);
             }
         }
+    }
+
+    /// In a microVM: puts the function's code and limits in place.
+    fn admit(&mut self, init: &Init) -> Result<(), GuestError> {
+        let Some(guest) = &mut self.guest else { return Ok(()) };
+        let told = |error: crate::guest::SetupError| crate::guest_error("Sandbox.SetupFailed", &error.to_string());
+        guest.admit(init).map_err(told)?;
+        let Some(limits) = &init.limits else { return Ok(()) };
+        let limited = self.starter.limit_open_files(limits.max_open_files, self.runtime.as_ref());
+        limited.map_err(|source| told(crate::guest::SetupError { step: "limit open files".to_owned(), source }))
     }
 
     fn now(&self) -> Moment {

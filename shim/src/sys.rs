@@ -2,6 +2,8 @@
 //! between fork and exec, signals to everybody.
 #![expect(unsafe_code, reason = "fork and exec, inherited descriptors and kill(-1) have no safe interface")]
 
+pub(crate) mod guest;
+
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -12,7 +14,7 @@ use std::ptr;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::FdFlags;
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Resource, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::config::User;
@@ -35,17 +37,35 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// What user code gets besides its command.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Confinement<'a> {
+    /// Who it runs as; unchanged if absent.
+    pub user: Option<User>,
+    /// The one descriptor, besides standard input, output and error, that it keeps.
+    pub kept: Option<&'a OwnedFd>,
+    /// The list of members of a control group (v2) that it is to be in from its start.
+    pub cgroup: Option<&'a OwnedFd>,
+    /// Open files that it may have; as this process if absent.
+    pub open_files: Option<u64>,
+}
+
 /// Starts `command` as user code: own session, the given user without supplementary groups, no capabilities, no way to
-/// regain any, and of all descriptors only standard input, output, error and `kept`.
+/// regain any, and of all descriptors only standard input, output, error and the one that is kept.
 ///
 /// A program given with a path is executed as it is: what is no program is an error (`ENOEXEC`), where execvp(3) would
 /// feed it to a shell.
-pub fn spawn_confined(mut command: Command, user: Option<User>, kept: Option<&OwnedFd>) -> io::Result<Child> {
-    let kept = kept.map(AsRawFd::as_raw_fd);
-    let groups_may_change = groups_may_change();
+pub fn spawn_confined(mut command: Command, confinement: Confinement<'_>) -> io::Result<Child> {
+    let confinement = Confined {
+        user: confinement.user,
+        groups_may_change: groups_may_change(),
+        kept: confinement.kept.map(AsRawFd::as_raw_fd),
+        cgroup: confinement.cgroup.map(AsRawFd::as_raw_fd),
+        open_files: confinement.open_files,
+    };
     let image = Image::of(&command)?;
     let confine = move || {
-        confine(user, groups_may_change, kept)?;
+        confine(&confinement)?;
         if image.has_path { Err(image.execute()) } else { Ok(()) }
     };
     // SAFETY: this process has one thread, so no lock can be held by another at the fork and the child may do whatever
@@ -91,10 +111,28 @@ impl Image {
     }
 }
 
+/// [`Confinement`], ready for the child.
+struct Confined {
+    user: Option<User>,
+    groups_may_change: bool,
+    kept: Option<RawFd>,
+    cgroup: Option<RawFd>,
+    open_files: Option<u64>,
+}
+
 /// Runs in the child between fork and exec.
-fn confine(user: Option<User>, groups_may_change: bool, kept: Option<RawFd>) -> io::Result<()> {
+fn confine(confined: &Confined) -> io::Result<()> {
+    let Confined { user, groups_may_change, kept, cgroup, open_files } = *confined;
     rustix::process::setsid()?;
     prefer_as_oom_victim();
+    if let Some(fd) = cgroup {
+        // SAFETY: the parent holds the descriptor open over the fork, and the child has a copy until it executes.
+        rustix::io::write(unsafe { BorrowedFd::borrow_raw(fd) }, b"0")?;
+    }
+    if let Some(most) = open_files {
+        let most = Rlimit { current: Some(most), maximum: Some(most) };
+        rustix::process::setrlimit(Resource::Nofile, most)?;
+    }
     close_all_on_exec()?;
     if let Some(fd) = kept {
         // SAFETY: the parent holds the descriptor open over the fork, and the flag of the child's copy is its own.
@@ -128,7 +166,7 @@ fn close_all_on_exec() -> io::Result<()> {
 
 /// For kernels before 5.11, which can't do it at once. Descriptors above the limit can't exist.
 fn close_each_on_exec() -> io::Result<()> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::from(u16::MAX));
+    let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u16::MAX));
     for fd in FIRST_OTHER_FD as RawFd..RawFd::try_from(limit).unwrap_or(RawFd::MAX) {
         // SAFETY: a descriptor that is not open answers EBADF; one that is open is only marked.
         let _ = rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(fd) }, FdFlags::CLOEXEC);
@@ -137,6 +175,7 @@ fn close_each_on_exec() -> io::Result<()> {
 }
 
 /// Where /proc is missing or read-only, as in a jail, the kernel takes the largest process, which the shim is not.
+/// In a microVM the shim itself has the least of scores; this replaces it.
 fn prefer_as_oom_victim() {
     let file = rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
     let _ = file.and_then(|file| rustix::io::write(file, OOM_SCORE_ADJ));

@@ -53,7 +53,7 @@ struct Subject {
 impl Subject {
     fn new(pre_started: bool) -> Self {
         let mut out = Vec::new();
-        Self { lifecycle: Lifecycle::new(pre_started, false, &mut out), out, now: Moment::ORIGIN }
+        Self { lifecycle: Lifecycle::new(pre_started, false, Vec::new(), &mut out), out, now: Moment::ORIGIN }
     }
 
     /// A sandbox whose runtime waits, by poll number 1.
