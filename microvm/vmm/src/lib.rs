@@ -24,4 +24,5 @@ pub mod control;
 pub mod devices;
 pub mod layout;
 pub mod memory;
+pub mod snapshot;
 mod sys;

@@ -1,0 +1,222 @@
+//! The directory of a snapshot, as the launcher has it.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `memory` | the machine's memory, with holes where nothing was ever written |
+//! | `state` | all else ([`MachineState`]), written by `hearth-vmm` |
+//! | `checksums` | of the memory, written when the snapshot is finished |
+//! | `prefetch` | optional: what to bring in ahead, written when the first restored machine has answered |
+//!
+//! ```text
+//!  Draft::begin ──▶ boot the machine with draft.memory() mapped Shared ──▶ pause ──▶ Request::Snapshot(draft.state())
+//!                                                                                          │ end the VMM
+//!                   Snapshot::open (another process, later) ◀── rename ◀── Draft::finish ◀─┘
+//! ```
+//!
+//! A draft has another name until it is finished, so a crash leaves a whole snapshot or none. Nothing is flushed to
+//! the disk: a snapshot can be made again, and what a power failure damages is refused for its checksum.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::format::{CHECKSUMS, PREFETCH, STATE};
+use super::prefetch::{self, Run};
+use super::{Checksums, HostCpu, MachineState, Refusal};
+use crate::layout::Slot;
+
+const MEMORY: &str = "memory";
+
+/// A snapshot that is being made. Dropping it removes it.
+#[derive(Debug)]
+pub struct Draft {
+    into: PathBuf,
+    path: PathBuf,
+    memory: File,
+    state: File,
+}
+
+impl Draft {
+    /// Makes the directory beside `into`, and in it the memory of a machine that starts from `image`: a boot image, or
+    /// the memory of a snapshot. Removes what a crash left of an earlier draft.
+    pub fn begin(into: &Path, image: &File) -> io::Result<Self> {
+        let name = into.file_name().ok_or_else(|| io::Error::other("the snapshot's directory needs a name"))?;
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(".draft");
+        let path = into.with_file_name(hidden);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        let memory = new_file(&path.join(MEMORY))?;
+        let state = new_file(&path.join(STATE.name))?;
+        let draft = Self { into: into.to_owned(), path, memory, state };
+        super::copy_sparse(image, &draft.memory)?;
+        Ok(draft)
+    }
+
+    /// What the machine maps, with [`crate::memory::Mapping::Shared`].
+    #[must_use]
+    pub fn memory(&self) -> &File {
+        &self.memory
+    }
+
+    /// Where [`crate::control::Request::Snapshot`] writes.
+    #[must_use]
+    pub fn state(&self) -> &File {
+        &self.state
+    }
+
+    /// Makes it a snapshot: checks the state, takes the memory's checksums, gives the directory its name. The VMM that
+    /// wrote it must have ended, or it could still change it.
+    pub fn finish(self, host: &HostCpu) -> Result<Snapshot, Refusal> {
+        let machine = admitted(&self.state, &self.memory, host)?;
+        let checksums = Checksums::of(&self.memory).map_err(Refusal::io(MEMORY))?;
+        let mut file = new_file(&self.path.join(CHECKSUMS.name)).map_err(Refusal::io(CHECKSUMS.name))?;
+        CHECKSUMS.write(&mut file, &checksums).map_err(Refusal::io(CHECKSUMS.name))?;
+        fs::rename(&self.path, &self.into).map_err(Refusal::io("directory"))?;
+        // Read-only from here on, by whoever has the descriptors.
+        Snapshot::of(&self.into, machine)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // After `finish` it is gone under this name.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A snapshot that this host can restore: checked, and its files open.
+#[derive(Debug)]
+pub struct Snapshot {
+    path: PathBuf,
+    state: File,
+    memory: File,
+    memory_mib: u32,
+    vcpus: u8,
+    acpi: bool,
+    slots: Vec<Slot>,
+    prefetch: Mutex<Vec<Run>>,
+}
+
+impl Snapshot {
+    /// Opens a snapshot and checks all of it, its memory's checksums included: once a process, which then keeps it.
+    pub fn open(path: &Path, host: &HostCpu) -> Result<Self, Refusal> {
+        let state = File::open(path.join(STATE.name)).map_err(Refusal::io(STATE.name))?;
+        let memory = File::open(path.join(MEMORY)).map_err(Refusal::io(MEMORY))?;
+        let machine = admitted(&state, &memory, host)?;
+        let file = File::open(path.join(CHECKSUMS.name)).map_err(Refusal::io(CHECKSUMS.name))?;
+        let checksums: Checksums = CHECKSUMS.read(&file)?;
+        if let Some(at) = checksums.mismatch(&memory).map_err(Refusal::io(MEMORY))? {
+            return Err(Refusal::damaged(MEMORY, format_args!("it has another checksum at {at:#x}")));
+        }
+        Self::of(path, machine)
+    }
+
+    fn of(path: &Path, machine: MachineState) -> Result<Self, Refusal> {
+        Ok(Self {
+            path: path.to_owned(),
+            state: File::open(path.join(STATE.name)).map_err(Refusal::io(STATE.name))?,
+            memory: File::open(path.join(MEMORY)).map_err(Refusal::io(MEMORY))?,
+            memory_mib: machine.memory_mib,
+            vcpus: machine.vcpus.len() as u8,
+            acpi: machine.acpi,
+            slots: machine.devices.iter().map(|device| device.slot).collect(),
+            prefetch: Mutex::new(recorded(path, machine.memory_mib)),
+        })
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// [`crate::control::Restore::state`], read-only.
+    #[must_use]
+    pub fn state(&self) -> &File {
+        &self.state
+    }
+
+    /// The memory, read-only: for [`crate::memory::Mapping::Private`], or as the image of another [`Draft`].
+    #[must_use]
+    pub fn memory(&self) -> &File {
+        &self.memory
+    }
+
+    /// Size of the memory, MiB.
+    #[must_use]
+    pub fn memory_mib(&self) -> u32 {
+        self.memory_mib
+    }
+
+    /// How many vCPUs the machine has.
+    #[must_use]
+    pub fn vcpus(&self) -> u8 {
+        self.vcpus
+    }
+
+    /// Whether the guest has ACPI.
+    #[must_use]
+    pub fn acpi(&self) -> bool {
+        self.acpi
+    }
+
+    /// The devices that [`crate::control::Restore::devices`] must name, no more and no fewer.
+    #[must_use]
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// [`crate::control::Restore::prefetch`]; empty until recorded.
+    #[must_use]
+    pub fn prefetch(&self) -> Vec<Run> {
+        self.prefetch.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether [`Self::record_prefetch`] was called, now or in an earlier process.
+    #[must_use]
+    pub fn has_prefetch(&self) -> bool {
+        !self.prefetch.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Keeps what a restored machine touched, for those that follow. `pagemap` is `/proc/PID/pagemap` of its VMM,
+    /// `mapped_at` from its [`crate::control::VmmStats`].
+    pub fn record_prefetch(&self, pagemap: &File, mapped_at: [u64; 2]) -> io::Result<()> {
+        let runs = prefetch::record(pagemap, mapped_at, self.memory_mib)?;
+        let draft = self.path.join(".prefetch.draft");
+        fs::write(&draft, PREFETCH.encode(&runs)?)?;
+        fs::rename(&draft, self.path.join(PREFETCH.name))?;
+        *self.prefetch.lock().unwrap_or_else(PoisonError::into_inner) = runs;
+        Ok(())
+    }
+}
+
+/// Reads and checks the state, without the memory's content.
+fn admitted(state: &File, memory: &File, host: &HostCpu) -> Result<MachineState, Refusal> {
+    let machine = MachineState::read(state)?;
+    let (found, expected) =
+        (memory.metadata().map_err(Refusal::io(MEMORY))?.len(), u64::from(machine.memory_mib) << 20);
+    if found != expected {
+        return Err(Refusal::Length { file: MEMORY, found, expected });
+    }
+    host.admit(&machine)?;
+    Ok(machine)
+}
+
+/// The prefetch list. It only makes things faster, so one that can't be used is as good as none and will be recorded
+/// anew.
+fn recorded(path: &Path, memory_mib: u32) -> Vec<Run> {
+    let runs = File::open(path.join(PREFETCH.name)).ok().and_then(|file| PREFETCH.read::<Vec<Run>>(&file).ok());
+    runs.filter(|runs| prefetch::is_valid(runs, memory_mib)).unwrap_or_default()
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
