@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::format::STATE;
 use super::{Refusal, VcpuState, VmState};
+use crate::devices::virtio::transport::TransportState;
 use crate::layout::Slot;
 use crate::memory::{MEMORY_MAX_MIB, MEMORY_MIN_MIB};
 
@@ -33,8 +34,8 @@ pub struct MachineState {
 pub struct SavedDevice {
     /// Where it is.
     pub slot: Slot,
-    /// Transport and device, in a form of theirs.
-    pub state: Vec<u8>,
+    /// Its transport, and in it the device.
+    pub state: TransportState,
 }
 
 impl MachineState {
