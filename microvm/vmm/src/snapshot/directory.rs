@@ -220,3 +220,133 @@ fn recorded(path: &Path, memory_mib: u32) -> Vec<Run> {
 fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use kvm_bindings::kvm_cpuid_entry2;
+
+    use super::*;
+    use crate::snapshot::{VcpuState, VmState};
+
+    const MIB: u32 = 128;
+
+    fn host(ecx: u32) -> HostCpu {
+        HostCpu { cpuid: vec![features(ecx)], tsc_khz: 2_000_000, scales_tsc: false }
+    }
+
+    fn features(ecx: u32) -> kvm_cpuid_entry2 {
+        kvm_cpuid_entry2 { function: 1, ecx, ..Default::default() }
+    }
+
+    fn machine(vcpus: usize) -> MachineState {
+        let vcpu = || VcpuState::blank(vec![features(1 << 20)], 2_000_000);
+        let vcpus = (0..vcpus).map(|_| vcpu()).collect();
+        MachineState { memory_mib: MIB, acpi: false, vm: VmState::default(), vcpus, devices: Vec::new() }
+    }
+
+    fn image() -> File {
+        let image = tempfile::tempfile().unwrap();
+        image.set_len(u64::from(MIB) << 20).unwrap();
+        image.write_all_at(&[3; 8192], 16 << 20).unwrap();
+        image
+    }
+
+    fn finished(path: &Path) -> Snapshot {
+        let mut draft = Draft::begin(path, &image()).unwrap();
+        draft.memory().write_all_at(&[4; 4096], 1 << 20).unwrap();
+        machine(2).write(&mut draft.state).unwrap();
+        draft.finish(&host(u32::MAX)).unwrap()
+    }
+
+    #[test]
+    fn a_finished_snapshot_opens_and_a_draft_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("python");
+        drop(Draft::begin(&path, &image()).unwrap());
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+        finished(&path);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        let snapshot = Snapshot::open(&path, &host(u32::MAX)).unwrap();
+        assert_eq!((snapshot.vcpus(), snapshot.memory_mib(), snapshot.has_prefetch()), (2, MIB, false));
+        let mut bytes = [0; 2];
+        snapshot.memory().read_exact_at(&mut bytes, (16 << 20) + 8190).unwrap();
+        assert_eq!(bytes, [3; 2]);
+    }
+
+    #[test]
+    fn what_an_earlier_draft_left_is_no_obstacle() {
+        let directory = tempfile::tempdir().unwrap();
+        std::mem::forget(Draft::begin(&directory.path().join("python"), &image()).unwrap());
+        finished(&directory.path().join("python"));
+    }
+
+    #[test]
+    fn a_draft_without_state_does_not_become_a_snapshot() {
+        let directory = tempfile::tempdir().unwrap();
+        let draft = Draft::begin(&directory.path().join("python"), &image()).unwrap();
+        assert!(matches!(draft.finish(&host(0)), Err(Refusal::Length { file: "state", found: 0, .. })));
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn each_mismatch_is_refused_for_its_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("python");
+        finished(&path);
+        let open = |host| Snapshot::open(&path, &host).map(drop);
+        assert!(matches!(open(host(0)), Err(Refusal::Cpu { missing }) if missing == ["sse4_2"]));
+        let slow = HostCpu { tsc_khz: 1_000_000, ..host(u32::MAX) };
+        assert!(matches!(open(slow.clone()), Err(Refusal::TscFrequency { snapshot: 2_000_000, host: 1_000_000 })));
+        open(HostCpu { scales_tsc: true, ..slow }).unwrap();
+
+        let memory = OpenOptions::new().write(true).open(path.join(MEMORY)).unwrap();
+        memory.write_all_at(&[5], 16 << 20).unwrap();
+        assert!(matches!(open(host(u32::MAX)), Err(Refusal::Damaged { file: "memory", .. })));
+        memory.set_len(64 << 20).unwrap();
+        assert!(matches!(open(host(u32::MAX)), Err(Refusal::Length { file: "memory", .. })));
+        memory.set_len(u64::from(MIB) << 20).unwrap();
+        memory.write_all_at(&[3], 16 << 20).unwrap();
+        open(host(u32::MAX)).unwrap();
+
+        let checksums = fs::read(path.join(CHECKSUMS.name)).unwrap();
+        fs::remove_file(path.join(CHECKSUMS.name)).unwrap();
+        assert!(matches!(open(host(u32::MAX)), Err(Refusal::Io { file: "checksums", .. })));
+        fs::write(path.join(CHECKSUMS.name), checksums).unwrap();
+
+        let state = fs::read(path.join(STATE.name)).unwrap();
+        fs::write(path.join(STATE.name), &state[..state.len() - 1]).unwrap();
+        assert!(matches!(open(host(u32::MAX)), Err(Refusal::Length { file: "state", .. })));
+        let mut newer = state;
+        newer[8] += 1;
+        fs::write(path.join(STATE.name), newer).unwrap();
+        assert!(matches!(open(host(u32::MAX)), Err(Refusal::Version { .. })));
+    }
+
+    #[test]
+    fn a_machine_of_impossible_size_is_refused() {
+        for vcpus in [0, 7] {
+            let mut file = tempfile::tempfile().unwrap();
+            machine(vcpus).write(&mut file).unwrap();
+            assert!(matches!(MachineState::read(&file), Err(Refusal::Damaged { file: "state", .. })), "{vcpus}");
+        }
+    }
+
+    #[test]
+    fn what_was_recorded_is_there_at_the_next_opening() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("python");
+        let snapshot = finished(&path);
+        let pagemap = tempfile::tempfile().unwrap();
+        pagemap.set_len(1 << 20).unwrap();
+        pagemap.write_all_at(&(1_u64 << 63).to_ne_bytes(), (7 + 5) * 8).unwrap();
+        snapshot.record_prefetch(&pagemap, [7 * prefetch::PAGE_BYTES, 0]).unwrap();
+        assert_eq!(snapshot.prefetch(), [(5, 1, true)]);
+        let open = || Snapshot::open(&path, &host(u32::MAX)).unwrap();
+        assert_eq!(open().prefetch(), [(5, 1, true)]);
+        // A damaged list is none.
+        fs::write(path.join(PREFETCH.name), b"HEARTHPF").unwrap();
+        assert!(!open().has_prefetch());
+    }
+}

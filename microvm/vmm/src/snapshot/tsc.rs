@@ -72,3 +72,10 @@ fn read(vcpu: &VcpuFd) -> Result<u64, StateError> {
 fn write(vcpu: &VcpuFd, value: u64) -> Result<(), StateError> {
     msr::write(vcpu, &[kvm_msr_entry { index: msr::TSC, data: value, ..Default::default() }])
 }
+
+#[cfg(test)]
+impl Tsc {
+    pub(super) fn blank(khz: u32) -> Self {
+        Self { khz, value: 0, offset: None }
+    }
+}

@@ -94,3 +94,24 @@ impl VcpuState {
         Ok(())
     }
 }
+
+#[cfg(test)]
+impl VcpuState {
+    /// Of a CPU with these features and a counter of this speed, and nothing in its registers.
+    pub(super) fn blank(cpuid: Vec<kvm_cpuid_entry2>, khz: u32) -> Self {
+        Self {
+            cpuid,
+            tsc: Tsc::blank(khz),
+            regs: kvm_regs::default(),
+            sregs: kvm_sregs::default(),
+            xsave: Box::default(),
+            xcrs: kvm_xcrs::default(),
+            debug_regs: kvm_debugregs::default(),
+            msrs: Vec::new(),
+            tsc_deadline: None,
+            lapic: Box::default(),
+            events: kvm_vcpu_events::default(),
+            mp_state: kvm_mp_state::default(),
+        }
+    }
+}

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::StateError;
 
 /// Interrupt chips, interval timer, clock.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct VmState {
     chips: Vec<kvm_irqchip>,
     /// Absent in a machine without one.
