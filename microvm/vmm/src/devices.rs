@@ -1,3 +1,4 @@
 //! What a guest sees besides memory and CPUs.
 
+pub mod reset_line;
 pub mod virtio;

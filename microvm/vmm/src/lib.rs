@@ -23,6 +23,7 @@ pub mod bus;
 pub mod control;
 pub mod devices;
 pub mod layout;
+pub mod machine;
 pub mod memory;
 pub mod snapshot;
 mod sys;
