@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::eventfd::EventFd;
 
 use crate::devices::virtio::transport::Transport;
 use crate::machine::Machine;
@@ -118,8 +119,15 @@ impl EventLoop {
                 match Token::decode(event.data()) {
                     Token::Stopped => for_caller = Some(Ready::Stopped),
                     Token::Control => for_caller = for_caller.or(Some(Ready::Control)),
-                    Token::Changed(device) => self.serve(device, Transport::take_change)?,
-                    Token::Queue(device, queue) => self.serve(device, |transport| transport.take_notification(queue))?,
+                    Token::Changed(device) => self.serve(device, |transport| {
+                        acknowledge(transport.changed());
+                        transport.on_changed();
+                    })?,
+                    Token::Queue(device, queue) => self.serve(device, |transport| {
+                        let queue = usize::from(queue);
+                        transport.queue_events().get(queue).into_iter().for_each(acknowledge);
+                        transport.on_notify(queue);
+                    })?,
                     Token::Source(device, source) => self.serve(device, |transport| transport.on_ready(source.into()))?,
                 }
             }
@@ -169,6 +177,11 @@ impl EventLoop {
 
 fn add(epoll: &Epoll, fd: RawFd, interest: EventSet, token: Token) -> io::Result<()> {
     epoll.ctl(ControlOperation::Add, fd, EpollEvent::new(interest, token.encode()))
+}
+
+/// Makes an event unreadable until it is raised again; it may be so already.
+fn acknowledge(event: &EventFd) {
+    let _ = event.read();
 }
 
 fn lock(transport: &Mutex<Transport>) -> MutexGuard<'_, Transport> {

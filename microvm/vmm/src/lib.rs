@@ -20,8 +20,10 @@
 
 pub mod boot;
 pub mod bus;
+mod confinement;
 pub mod control;
 pub mod devices;
+mod event_loop;
 pub mod layout;
 pub mod machine;
 pub mod memory;

@@ -31,7 +31,7 @@ use seccompiler::BpfProgram;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 
 pub use stop::Stop;
-pub use wiring::{Console, Fitted};
+pub use wiring::Fitted;
 
 use self::cpuid::Template;
 use self::gate::Gate;

@@ -94,8 +94,8 @@ const ALLOWED: &[Allowed] = &[
     allow(0x8000_0021, 0, [AMD_MORE, 0, 0, 0]),
 ];
 
-/// What the guest reads as the processor's name, 48 bytes.
-const NAME: &[u8; 48] = b"Hearth microVM\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+/// What the guest reads as the processor's name; zeros follow, up to 48 bytes.
+const NAME: &[u8; 16] = b"Hearth microVM\0\0";
 
 /// The CPUs of a machine: what KVM supports, filtered.
 pub(super) struct Template {

@@ -2,6 +2,7 @@
 //! ioeventfd, so it stops no vCPU for longer than that; an interrupt is an irqfd, so it wakes nobody here.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 use kvm_ioctls::{IoEventAddress, VmFd};
@@ -10,25 +11,22 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::{During, MachineError, Stop};
 use crate::bus::{Bus, BusDevice};
 use crate::devices::reset_line::ResetLine;
+use crate::devices::serial::{self, Console};
 use crate::devices::virtio::VirtioDevice;
 use crate::devices::virtio::transport::{QUEUE_NOTIFY_OFFSET, Transport};
 use crate::layout::{I8042_PORT, MMIO_STRIDE, SERIAL_IRQ, SERIAL_PORT, Slot};
 use crate::memory::GuestMemory;
 
-/// Ports of the keyboard controller, and of a serial port.
+/// Ports of the keyboard controller.
 const I8042_PORTS: u64 = 5;
-const SERIAL_PORTS: u64 = 8;
-
-/// Makes the serial console's device from its interrupt line.
-pub type Console = Box<dyn FnOnce(EventFd) -> Arc<Mutex<dyn BusDevice>>>;
 
 /// Devices as they are given to a machine.
 #[derive(Default)]
 pub struct Fitted {
     /// The virtio devices, each once.
     pub virtio: Vec<(Slot, Box<dyn VirtioDevice>)>,
-    /// The serial console.
-    pub console: Option<Console>,
+    /// Where the serial console's output goes, if there is one.
+    pub console: Option<OwnedFd>,
 }
 
 /// Devices in their places.
@@ -43,9 +41,10 @@ pub(super) fn wire(fitted: Fitted, vm: &VmFd, memory: &GuestMemory, stop: &Arc<S
     let mut wired = Wired { memory_bus: Bus::default(), port_bus: Bus::default(), transports: Vec::new() };
     let reset = Arc::new(Mutex::new(ResetLine::new(Arc::clone(stop))));
     insert(&mut wired.port_bus, I8042_PORT.into(), I8042_PORTS, reset)?;
-    if let Some(console) = fitted.console {
+    if let Some(output) = fitted.console {
         let line = interrupt(vm, SERIAL_IRQ)?;
-        insert(&mut wired.port_bus, SERIAL_PORT.into(), SERIAL_PORTS, console(line))?;
+        let console = Console::new(output, move || raise(&line)).during("making the serial console")?;
+        insert(&mut wired.port_bus, SERIAL_PORT.into(), serial::PORTS, Arc::new(Mutex::new(console)))?;
     }
     for (slot, device) in fitted.virtio {
         let line = Arc::new(interrupt(vm, slot.irq())?);
@@ -64,6 +63,11 @@ pub(super) fn wire(fitted: Fitted, vm: &VmFd, memory: &GuestMemory, stop: &Arc<S
 
 fn insert(bus: &mut Bus, start: u64, length: u64, device: Arc<Mutex<dyn BusDevice>>) -> Result<(), MachineError> {
     bus.insert(start, length, device).map_err(io::Error::other).during("placing a device")
+}
+
+fn raise(line: &EventFd) {
+    // Fails only when its counter is full, and then the line is raised already.
+    let _ = line.write(1);
 }
 
 /// An event that raises interrupt line `line`.

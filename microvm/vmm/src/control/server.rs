@@ -1,0 +1,146 @@
+//! The life of a `hearth-vmm`: requests of its launcher in, answers and the machine's end out.
+//!
+//! ```text
+//!  Hello ──▶ Boot | Restore ──▶ Resume, Pause, AttachCode, SetBalloon, Stats … ──▶ Stop, or the launcher is gone
+//!                     │ then confined by seccomp                        └─▶ the machine stopped: told, then the end
+//! ```
+//!
+//! What can't be done is an answer, not an end. The launcher is trusted, but not to be without mistakes: each request
+//! is checked as if it were not.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::{
+    Boot, CONTROL_FD, Event, FdIndex, FromVmm, MemoryFile, Packet, Reply, Request, VERSION, VmmStats, receive, send,
+};
+use crate::confinement::{self, Thread};
+use crate::devices::fitting::{self, Descriptors};
+use crate::event_loop::{EventLoop, Ready};
+use crate::machine::{Machine, MachineError, Parts};
+use crate::sys;
+
+/// Serves the control socket that this process was started with, until its end: `hearth-vmm`'s `main`.
+///
+/// # Errors
+///
+/// The control socket or the event loop failed; what a request does wrong is answered.
+pub fn serve() -> io::Result<()> {
+    let control = sys::handed::inherited(CONTROL_FD).ok_or(io::ErrorKind::AlreadyExists)?;
+    let events = EventLoop::new(&control)?;
+    Server { control, events, machine: None }.run()
+}
+
+struct Server {
+    control: OwnedFd,
+    events: EventLoop,
+    machine: Option<Machine>,
+}
+
+/// Why a request is not done; goes into [`Reply::Failed`].
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("there is a machine already")]
+    HasMachine,
+    #[error("this build does not do that: {0}")]
+    Unsupported(String),
+    #[error("there is no machine yet")]
+    NoMachine,
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    #[error(transparent)]
+    Device(#[from] fitting::Misfit),
+    #[error("confining the process: {0}")]
+    Confinement(#[from] confinement::Failure),
+    #[error("the event loop: {0}")]
+    Events(#[from] io::Error),
+}
+
+impl Server {
+    fn run(mut self) -> io::Result<()> {
+        loop {
+            match self.events.run()? {
+                Ready::Stopped => return self.tell_end(),
+                Ready::Control => {
+                    let Some(Packet { message, descriptors }) = receive(&self.control)? else { return Ok(()) };
+                    if message == Request::Stop {
+                        return Ok(());
+                    }
+                    let reply = self.answer(message, descriptors.into());
+                    let reply = reply.unwrap_or_else(|refusal| Reply::Failed { reason: refusal.to_string() });
+                    send(&self.control, &FromVmm::Reply(reply), &[])?;
+                }
+            }
+        }
+    }
+
+    fn tell_end(&self) -> io::Result<()> {
+        match self.machine.as_ref().and_then(Machine::stop_reason) {
+            Some(reason) => send(&self.control, &FromVmm::Event(Event::Stopped(reason.clone())), &[]),
+            None => Ok(()),
+        }
+    }
+
+    fn answer(&mut self, request: Request, mut descriptors: Descriptors) -> Result<Reply, Refusal> {
+        match request {
+            Request::Hello { .. } => return Ok(Reply::Hello { version: VERSION }),
+            Request::Boot(boot) => self.boot(&boot, &mut descriptors)?,
+            Request::Resume => self.machine()?.resume(),
+            Request::Pause => self.machine()?.pause(),
+            Request::Stats => return self.stats().map(Reply::Stats),
+            other => return Err(Refusal::Unsupported(format!("{other:?}"))),
+        }
+        self.events.follow_all()?;
+        Ok(Reply::Done)
+    }
+
+    fn machine(&mut self) -> Result<&mut Machine, Refusal> {
+        self.machine.as_mut().ok_or(Refusal::NoMachine)
+    }
+
+    fn boot(&mut self, boot: &Boot, descriptors: &mut Descriptors) -> Result<(), Refusal> {
+        let machine = self.create(boot.vcpus, boot.kvm, boot.memory, &boot.devices, descriptors)?;
+        machine.set_start(boot.start)?;
+        self.keep(machine, boot.resume)
+    }
+
+    fn create(
+        &self,
+        vcpus: u8,
+        kvm: FdIndex,
+        memory: MemoryFile,
+        devices: &super::Devices,
+        descriptors: &mut Descriptors,
+    ) -> Result<Machine, Refusal> {
+        if self.machine.is_some() {
+            return Err(Refusal::HasMachine);
+        }
+        let parts = Parts {
+            kvm: descriptors.take(kvm)?,
+            memory: File::from(descriptors.take(memory.file)?),
+            memory_mib: memory.mib,
+            mapping: memory.mapping,
+            huge_pages: memory.huge_pages,
+            vcpus,
+            devices: fitting::fit(devices, descriptors)?,
+            vcpu_filter: Some(confinement::filter(Thread::Vcpu)?),
+        };
+        Ok(Machine::create(parts)?)
+    }
+
+    fn keep(&mut self, mut machine: Machine, resume: bool) -> Result<(), Refusal> {
+        self.events.add_machine(&machine)?;
+        confinement::confine(Thread::Main)?;
+        if resume {
+            machine.resume();
+        }
+        self.machine = Some(machine);
+        Ok(())
+    }
+
+    fn stats(&mut self) -> Result<VmmStats, Refusal> {
+        let machine = self.machine()?;
+        Ok(VmmStats { memory_mapped_at: machine.memory_mapped_at(), exits: machine.exits(), ..VmmStats::default() })
+    }
+}
