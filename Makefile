@@ -2,9 +2,10 @@
 SHELL := /bin/bash
 .PHONY: build demo run test test-rust test-e2e test-v2 lint figures packages packages-test clean
 
-build: ## hearth and hearth-shim (static) in target/release
+build: ## hearth, hearth-shim and hearth-vmm (both static) in target/release
 	cargo build --release --locked -p hearth-cli
 	cargo xtask shim --release
+	cargo xtask vmm --release
 
 demo: packages build ## start the platform, deploy an example, call it, stop
 	examples/demo.sh

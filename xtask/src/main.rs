@@ -1,10 +1,10 @@
-//! What developers run: `cargo xtask gen | tidy | shim`.
+//! What developers run: `cargo xtask gen | tidy | shim | vmm`.
 //!
 //! Each task is a file with one public function; `tidy` and the drift of generated code also run as tests.
 #![forbid(unsafe_code)]
 
 mod generate;
-mod shim;
+mod static_program;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 cargo xtask gen                write protocol/src/generated from protocol/proto
 cargo xtask tidy               hold the tree against the rules of the house
-cargo xtask shim [--release]   build hearth-shim statically";
+cargo xtask shim [--release]   build hearth-shim statically
+cargo xtask vmm [--release]    build hearth-vmm statically";
 
 fn main() -> ExitCode {
     match run() {
@@ -33,8 +34,10 @@ fn run() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["gen"] => generate::write(&root),
         ["tidy"] => tidy::check(&root),
-        ["shim"] => shim::build(&root, false),
-        ["shim", "--release"] => shim::build(&root, true),
+        ["shim"] => static_program::build(&root, "hearth-shim", false),
+        ["shim", "--release"] => static_program::build(&root, "hearth-shim", true),
+        ["vmm"] => static_program::build(&root, "hearth-vmm", false),
+        ["vmm", "--release"] => static_program::build(&root, "hearth-vmm", true),
         _ => bail!("which task?\n{USAGE}"),
     }
 }

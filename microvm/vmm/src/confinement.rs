@@ -3,7 +3,9 @@
 //! The process has opened, mapped and created all it needs by then; so none of these opens a file, makes a socket or
 //! starts a process. The jail's own filter lies below, with all that is needed before.
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
 
 /// Kinds of threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -128,7 +128,9 @@ impl EventLoop {
                         transport.queue_events().get(queue).into_iter().for_each(acknowledge);
                         transport.on_notify(queue);
                     })?,
-                    Token::Source(device, source) => self.serve(device, |transport| transport.on_ready(source.into()))?,
+                    Token::Source(device, source) => {
+                        self.serve(device, |transport| transport.on_ready(source.into()))?
+                    }
                 }
             }
             if let Some(ready) = for_caller {

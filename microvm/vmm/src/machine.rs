@@ -70,7 +70,9 @@ pub struct Parts {
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
     /// It can't be.
-    #[error("a machine has {MEMORY_MIN_MIB} to {MEMORY_MAX_MIB} MiB and 1 to {VCPUS_MAX} vCPUs, not {memory_mib} and {vcpus}")]
+    #[error(
+        "a machine has {MEMORY_MIN_MIB} to {MEMORY_MAX_MIB} MiB and 1 to {VCPUS_MAX} vCPUs, not {memory_mib} and {vcpus}"
+    )]
     Size {
         /// Memory asked for, MiB.
         memory_mib: u32,
@@ -169,14 +171,8 @@ impl Machine {
             exits: 0.into(),
             filter: parts.vcpu_filter,
         };
-        let mut machine = Self {
-            vcpus,
-            around: Arc::new(around),
-            transports: wired.transports,
-            vm,
-            memory,
-            is_running: false,
-        };
+        let mut machine =
+            Self { vcpus, around: Arc::new(around), transports: wired.transports, vm, memory, is_running: false };
         for (index, vcpu) in machine.vcpus.iter_mut().enumerate() {
             vcpu.spawn(index, &machine.around).during("starting a vCPU's thread")?;
         }

@@ -36,8 +36,7 @@ const fn bits(numbers: &[u32]) -> u32 {
 /// SSE3 PCLMULQDQ SSSE3 FMA CX16 PCID SSE4.1 SSE4.2 x2APIC MOVBE POPCNT TSC-deadline AES XSAVE AVX F16C RDRAND hypervisor.
 const FEATURES_ECX: u32 = bits(&[0, 1, 9, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31]);
 /// FPU VME DE PSE TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 SS HTT.
-const FEATURES_EDX: u32 =
-    bits(&[0, 1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 15, 16, 17, 19, 23, 24, 25, 26, 27, 28]);
+const FEATURES_EDX: u32 = bits(&[0, 1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 15, 16, 17, 19, 23, 24, 25, 26, 27, 28]);
 /// FSGSBASE TSC_ADJUST BMI1 AVX2 FDP_EXCPTN SMEP BMI2 ERMS INVPCID ZERO_FCS RDSEED ADX SMAP CLFLUSHOPT CLWB SHA.
 const EXTENDED_EBX: u32 = bits(&[0, 1, 3, 5, 6, 7, 8, 9, 10, 13, 18, 19, 20, 23, 24, 29]);
 /// UMIP RDPID.
@@ -51,8 +50,7 @@ const XSAVE_STATES: u32 = bits(&[0, 1, 2]);
 /// LAHF CMP_LEGACY CR8_LEGACY LZCNT SSE4A MISALIGNSSE PREFETCHW TOPOEXT.
 const AMD_ECX: u32 = bits(&[0, 1, 4, 5, 6, 7, 8, 22]);
 /// The bits of leaf 1, SYSCALL NX MMXEXT FXSR_OPT 1GB-pages RDTSCP LM.
-const AMD_EDX: u32 =
-    bits(&[0, 1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 15, 16, 17, 20, 22, 23, 24, 25, 26, 27, 29]);
+const AMD_EDX: u32 = bits(&[0, 1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 15, 16, 17, 20, 22, 23, 24, 25, 26, 27, 29]);
 /// CLZERO XSAVEERPTR IBPB IBRS STIBP and how they are best used, SSBD in its three forms.
 const AMD_DEFENCES: u32 = bits(&[0, 2, 12, 14, 15, 16, 17, 18, 19, 24, 25, 26]);
 /// LFENCE serialises, null selectors clear, automatic IBRS.

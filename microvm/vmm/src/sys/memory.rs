@@ -11,7 +11,8 @@ use crate::memory::GuestMemory;
 /// Makes `memory` the guest's. It must stay mapped as long as a vCPU of `vm` may run: the caller keeps it beside `vm`.
 pub(crate) fn give(vm: &VmFd, memory: &GuestMemory) -> Result<(), kvm_ioctls::Error> {
     for (slot, region) in memory.iter().enumerate() {
-        let address = region.get_host_address(MemoryRegionAddress(0)).map_err(|_| kvm_ioctls::Error::new(libc::EFAULT))?;
+        let address =
+            region.get_host_address(MemoryRegionAddress(0)).map_err(|_| kvm_ioctls::Error::new(libc::EFAULT))?;
         let region = kvm_userspace_memory_region {
             slot: slot as u32,
             flags: 0,

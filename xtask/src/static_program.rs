@@ -1,7 +1,8 @@
-//! `shim`: builds hearth-shim as a static program, because it must run in any root file system.
+//! `shim` and `vmm`: build hearth-shim and hearth-vmm as static programs, because the one must run in any root file
+//! system and the other in an empty one.
 //!
-//! It is linked against glibc with `+crt-static`: no second Rust target is needed. `cargo build` alone would link it
-//! dynamically; the check at the end tells that apart.
+//! They are linked against glibc with `+crt-static`: no second Rust target is needed. `cargo build` alone would link
+//! them dynamically; the check at the end tells that apart.
 
 use std::fs;
 use std::path::Path;
@@ -9,20 +10,20 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// Builds `target/debug/hearth-shim`, or `target/release/hearth-shim`.
-pub(crate) fn build(root: &Path, release: bool) -> Result<()> {
+/// Builds `target/debug/NAME`, or `target/release/NAME`, of the package of that name.
+pub(crate) fn build(root: &Path, name: &str, release: bool) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(root).args(["rustc", "--package", "hearth-shim", "--bin", "hearth-shim"]);
+    command.current_dir(root).args(["rustc", "--package", name, "--bin", name]);
     if release {
         command.arg("--release");
     }
     command.args(["--", "-C", "target-feature=+crt-static"]);
     if !command.status().context("running cargo rustc")?.success() {
-        bail!("building hearth-shim failed");
+        bail!("building {name} failed");
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target));
-    let program = target.join(if release { "release" } else { "debug" }).join("hearth-shim");
+    let program = target.join(if release { "release" } else { "debug" }).join(name);
     let bytes = fs::read(&program).with_context(|| format!("reading {}", program.display()))?;
     if !is_static(&bytes)? {
         bail!("{} needs a dynamic loader: it was not linked statically", program.display());
