@@ -3,8 +3,9 @@
 // Started in one of two ways:
 // - before any function is known (HEARTH_INIT_FD names a socket): everything needed is imported, "ready" is written to
 //   the socket, and the rest waits for the one JSON document that the shim sends, and then closes with:
-//   {"environment": {…}, "handler": "index.handler", "taskRoot": "/var/task"}; AWS_LAMBDA_RUNTIME_API is the same
-//   before and after; if a function already waits for the sandbox (HEARTH_WANTED), nothing is warmed up, nothing written;
+//   {"environment": {…}, "handler": "index.handler", "taskRoot": "/var/task", "cloned": false}; AWS_LAMBDA_RUNTIME_API
+//   is the same before and after; "cloned" says that other processes may have been restored from the same snapshot as
+//   this one, so that random numbers and clocks have to begin anew; if a function already waits for the sandbox (HEARTH_WANTED), nothing is warmed up, nothing written;
 // - for a known function (no HEARTH_INIT_FD): handler and task root are in the environment.
 //
 // What functions see (handler lookup, context, callbacks, error documents, log lines) is what AWS Lambda's managed Node.js
@@ -504,10 +505,44 @@ async function waitForFunction(api) {
   }
   fs.closeSync(fd);
   if (chunks.length === 0) process.exit(0); // The sandbox is ending without ever having been used.
-  const { environment, handler, taskRoot } = JSON.parse(Buffer.concat(chunks));
+  const { environment, handler, taskRoot, cloned } = JSON.parse(Buffer.concat(chunks));
+  if (cloned) beginAnew();
   takeEnvironment({ ...environment, _HANDLER: handler, LAMBDA_TASK_ROOT: taskRoot });
   process.chdir(taskRoot);
   Module._initPaths(); // Reads NODE_PATH again.
+}
+
+/**
+ * Gives this process random numbers and a time origin of its own. node:crypto has new numbers by itself (the shim sees
+ * to it that OpenSSL finds its generators too old); V8's Math.random has no seed that could be set, and is replaced by
+ * xoshiro128++ (Blackman and Vigna, "Scrambled linear pseudorandom number generators").
+ */
+function beginAnew() {
+  let [a, b, c, d] = new Uint32Array(randomBytes(16).buffer);
+  const next = () => {
+    const sum = (a + d) | 0;
+    const result = (((sum << 7) | (sum >>> 25)) + a) | 0;
+    const shifted = b << 9;
+    c ^= a;
+    d ^= b;
+    b ^= c;
+    a ^= d;
+    c ^= shifted;
+    d = (d << 11) | (d >>> 21);
+    return result;
+  };
+  // 53 random bits, as many as V8 gives.
+  Math.random = { random: () => ((next() >>> 5) * 0x4000000 + (next() >>> 6)) / 0x20000000000000 }.random;
+  Object.defineProperty(performance, "timeOrigin", { value: Date.now() - performance.now(), configurable: true });
+}
+
+/** From the kernel, past OpenSSL. */
+function randomBytes(length) {
+  const bytes = new Uint8Array(length);
+  const fd = fs.openSync("/dev/urandom");
+  fs.readSync(fd, bytes);
+  fs.closeSync(fd);
+  return bytes;
 }
 
 /**

@@ -4,10 +4,14 @@ Started in one of two ways:
 
 * before any function is known (``HEARTH_INIT_FD`` names a socket): everything this file needs is imported, ``ready`` is
   written to the socket, and the rest waits for the one JSON document that the shim sends, and then closes with:
-  ``{"environment": {...}, "handler": "module.function", "taskRoot": "/var/task"}``; ``AWS_LAMBDA_RUNTIME_API`` is the
-  same before and after; if a function already waits for the sandbox (``HEARTH_WANTED``), nothing is warmed up and
-  nothing written;
+  ``{"environment": {...}, "handler": "module.function", "taskRoot": "/var/task", "cloned": false}``;
+  ``AWS_LAMBDA_RUNTIME_API`` is the same before and after; ``cloned`` says that other processes may have been restored
+  from the same snapshot as this one, so that its random numbers have to begin anew; if a function already waits for
+  the sandbox (``HEARTH_WANTED``), nothing is warmed up and nothing written;
 * for a known function (no ``HEARTH_INIT_FD``): handler and task root are in the environment.
+
+If the function's versions start from a snapshot (``AWS_LAMBDA_INITIALIZATION_TYPE`` is ``snap-start``), the hooks that it
+registered with ``snapshot_restore_py`` run before and after: AWS Lambda developer guide, "Lambda SnapStart runtime hooks".
 
 What functions see (handler lookup, context, error documents, log lines) is what AWS Lambda's managed Python runtimes
 show them: AWS Lambda developer guide, "Building Lambda functions with Python".
@@ -34,6 +38,7 @@ ACCEPTED = 202
 TOO_LARGE = 413
 READ_CHUNK_BYTES = 64 * 1024
 HEAD_MAX_BYTES = 1024 * 1024
+INIT_FAILED, BEFORE_SNAPSHOT_FAILED, AFTER_RESTORE_FAILED = 1, 64, 65
 NO_BREAK_SPACE = "\u00a0"
 
 
@@ -67,6 +72,13 @@ class RuntimeApi:
             raise Fault("Runtime.ClientError", "no next invocation: {} {!r}".format(status, body))
         return headers, body
 
+    def restore_next(self):
+        """Waits for the restore: the variables that have another value since."""
+        status, _, body = self._request("GET", API + "/restore/next", {}, b"")
+        if status != 200:
+            raise Fault("Runtime.ClientError", "no restore: {} {!r}".format(status, body))
+        return json.loads(body or b"{}").get("environment", {})
+
     def ping(self):
         """One round trip for nothing: connects, and makes the next one cheaper."""
         self._request("GET", "/2018-06-01/ping", {}, b"")
@@ -84,8 +96,16 @@ class RuntimeApi:
         """Posts the error document of an init that failed."""
         self._post_error(API + "/init/error", error)
 
-    def _post_error(self, path, error):
-        error_type = "".join(c if " " < c < "\x7f" else "?" for c in error["errorType"])
+    def fail_before_snapshot(self, error):
+        """Posts the error document of a before-snapshot hook, which is the init's."""
+        self._post_error(API + "/init/error", error, "Runtime.BeforeSnapshotError")
+
+    def fail_restore(self, error):
+        """Posts the error document of an after-restore hook."""
+        self._post_error(API + "/restore/error", error, "Runtime.AfterRestoreError")
+
+    def _post_error(self, path, error, error_type=None):
+        error_type = error_type or "".join(c if " " < c < "\x7f" else "?" for c in error["errorType"])
         headers = {"Content-Type": "application/json", "Lambda-Runtime-Function-Error-Type": error_type}
         self._post(path, to_json(error).encode("utf-8", "surrogatepass"), headers, (ACCEPTED, TOO_LARGE))
 
@@ -460,6 +480,48 @@ def _flush():
             pass  # Functions may put anything there, or close it.
 
 
+# --- Snapshots ------------------------------------------------------------------------------------------------------
+
+
+def begin_anew():
+    """Gives this process random numbers of its own. ``secrets``, ``uuid4`` and all that ask the kernel have them already."""
+    if "random" in sys.modules:
+        sys.modules["random"].seed()
+    if "_ssl" in sys.modules:
+        # OpenSSL's generators begin anew from the system's and this.
+        sys.modules["_ssl"].RAND_add(os.urandom(32), 32.0)
+
+
+def await_restore(api):
+    """Runs the before-snapshot hooks, waits for the restore, runs the after-restore hooks. Ends the process if one fails."""
+    hooks = sys.modules.get("snapshot_restore_py")
+    try:
+        before = hooks.get_before_snapshot() if hooks else []
+        while before:
+            function, args, kwargs = before.pop()
+            function(*args, **kwargs)
+        gc.collect()
+        _flush()
+        changed = api.restore_next()
+    except Exception as error:
+        _end(error, api.fail_before_snapshot, BEFORE_SNAPSHOT_FAILED)
+    begin_anew()
+    os.environ.update(changed)
+    try:
+        for function, args, kwargs in hooks.get_after_restore() if hooks else []:
+            function(*args, **kwargs)
+    except Exception as error:
+        _end(error, api.fail_restore, AFTER_RESTORE_FAILED)
+
+
+def _end(error, report, status):
+    document = error_document(error)
+    log_error(document)
+    _flush()
+    report(document)
+    sys.exit(status)
+
+
 # --- Starting -------------------------------------------------------------------------------------------------------
 
 
@@ -487,6 +549,8 @@ def wait_for_function(api):
     os.environ["_HANDLER"] = told["handler"]
     os.environ["LAMBDA_TASK_ROOT"] = told["taskRoot"]
     time.tzset()
+    if told.get("cloned"):
+        begin_anew()
     os.chdir(told["taskRoot"])
 
 
@@ -509,11 +573,9 @@ def main():
     try:
         handler = load_handler(os.environ.get("_HANDLER", ""))
     except Exception as error:
-        document = error_document(error)
-        log_error(document)
-        _flush()
-        api.fail_init(document)
-        sys.exit(1)
+        _end(error, api.fail_init, INIT_FAILED)
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        await_restore(api)
     serve(api, handler, request_ids)
 
 

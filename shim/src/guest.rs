@@ -15,6 +15,7 @@
 
 mod cgroup;
 mod devices;
+mod identity;
 mod modules;
 mod root;
 
@@ -22,7 +23,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use hearth_guest_protocol::{BootPhase, CHANNEL_VSOCK_PORT, Init, Stats, guest_message};
+use hearth_guest_protocol::{BootPhase, CHANNEL_VSOCK_PORT, Init, Restore, Stats, guest_message};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Resource, Rlimit};
 use rustix::time::ClockId;
@@ -34,6 +35,9 @@ use cgroup::Cgroup;
 const HOST_NAME: &[u8] = b"sandbox";
 /// Locked memory of a process, bytes: as in the jail.
 const MEMLOCK_BYTES: u64 = 64 * 1024;
+/// How far the clock is ahead while a runtime starts that will be part of a snapshot, seconds: ten years, more than any
+/// snapshot is used for.
+const AHEAD_S: i64 = 10 * 365 * 24 * 60 * 60;
 /// In the kernel's way of giving or taking memory, this process is the last: without it the sandbox is of no use.
 const OOM_SCORE_ADJ: &str = "-1000";
 
@@ -61,6 +65,10 @@ pub struct Guest {
     pub(crate) phases: Vec<BootPhase>,
     /// Where the runtime runs and is counted.
     cgroup: Cgroup,
+    /// Whether the function is stopped.
+    is_frozen: bool,
+    /// Whether the wall clock is [`AHEAD_S`] ahead.
+    is_ahead: bool,
 }
 
 impl Guest {
@@ -76,6 +84,37 @@ impl Guest {
         let Some(limits) = &init.limits else { return Ok(()) };
         root::resize_tmp(limits.tmp_bytes)?;
         self.cgroup.limit(limits).map_err(SetupError::at("set the limits"))
+    }
+
+    /// Sets the wall clock ahead while a runtime starts that will be part of a snapshot.
+    ///
+    /// OpenSSL's generators take new entropy when the clock stands before their last seed (`reseed_time` in
+    /// providers/implementations/rands/drbg.c), and Node.js has no way to ask them to. With the clock ahead at their
+    /// first seed and right from then on, each takes new entropy at its first use in each clone, and is as ever after.
+    pub(crate) fn set_clock_ahead(&mut self) -> io::Result<()> {
+        self.is_ahead = true;
+        identity::step_clock(AHEAD_S)
+    }
+
+    /// Sets the wall clock right again, if it is ahead.
+    pub(crate) fn set_clock_right(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.is_ahead) { identity::step_clock(-AHEAD_S) } else { Ok(()) }
+    }
+
+    /// Stops everything the function does. Until [`Self::become_another`] none of it runs: it would run in the clones, too,
+    /// before they are anything else than clones.
+    pub(crate) fn freeze(&mut self) -> Result<(), SetupError> {
+        self.is_frozen = true;
+        self.cgroup.freeze().map_err(SetupError::at("freeze the function"))
+    }
+
+    /// Makes this another sandbox than all that were restored from the same snapshot, and lets the function go on.
+    pub(crate) fn become_another(&mut self, restore: &Restore) -> Result<(), SetupError> {
+        identity::assume(restore)?;
+        if std::mem::take(&mut self.is_frozen) {
+            self.cgroup.thaw().map_err(SetupError::at("let the function go on"))?;
+        }
+        Ok(())
     }
 
     /// What was used until now, if this message is one that the worker wants it with.
@@ -101,7 +140,7 @@ pub fn boot() -> Result<(Guest, OwnedFd), SetupError> {
     phases.over("settings");
     let channel = sys::guest::connect_vsock(CHANNEL_VSOCK_PORT).map_err(SetupError::at("vsock to the host"))?;
     phases.over("channel");
-    Ok((Guest { phases: phases.0, cgroup }, channel))
+    Ok((Guest { phases: phases.0, cgroup, is_frozen: false, is_ahead: false }, channel))
 }
 
 /// Ends the machine: the VMM sees the reset. Returns only if the kernel refuses, which it does to nobody but

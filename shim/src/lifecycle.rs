@@ -8,18 +8,29 @@
 //!                                  InitFailed           Answered ────────┘ ◀── Responding | Failing ─────┘
 //!                                                                  AnswerEnds
 //!   any ── Exit ──▶ Over
+//!
+//!   Pooled ◀── PrepareSnapshot, Restore ──▶ PooledAtRest           Idle ◀── PrepareSnapshot, Restore ──▶ IdleAtRest
+//!                RestoreNext              PrepareSnapshot          Restore               Next
+//!   Initializing ───────────▶ RestoreReady ─────────────▶ AtRest ──────────▶ Restoring ──────▶ Idle
+//!                                                                               └─ RestoreError ──▶ RestoreFailed
 //! ```
 //!
 //! The happy path: the worker's `Init` binds the sandbox to a function and the runtime loads its code; its first
 //! request for an invocation ends the init (`InitDone`); from then on each `Invoke` is delivered to the waiting runtime,
 //! and its answer becomes one `Response`.
 //!
-//! Invariants: `Ready` is sent once and first, `InitDone` at most once, one `Response` for each `Invoke` at most, nothing but
-//! logs after `RuntimeExit`; before `InitDone`, `Response` and `RuntimeExit` the log is turned, so that all that was
+//! A snapshot is taken of a sandbox in the pool, or after the init of a function that wants it. In the second case the
+//! init ends with a runtime's request to be told of the restore, if it has hooks, or else with its first request for an
+//! invocation. What is restored goes on where it was: `Restored` is sent at once, or when the hooks have run.
+//!
+//! Invariants: `Ready` is sent once and first, `InitDone` at most once, one `Response` for each `Invoke` at most, one
+//! `SnapshotReady` for each `PrepareSnapshot`, one `Restored` for each `Restore` at most, nothing between `SnapshotReady` and
+//! `Restore` but the end, nothing but logs after `RuntimeExit`; before `InitDone`, `SnapshotReady`, `Response` and `RuntimeExit` the log is turned, so that all that was
 //! written before them arrives before them. Absent: I/O, time, tasks; requests of the runtime that wait for an
 //! invocation are opaque [`Poll`]s.
 
 mod phase;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +40,8 @@ use std::sync::Arc;
 use hearth_domain::Moment;
 use hearth_guest_protocol::response::Outcome;
 use hearth_guest_protocol::{
-    BootPhase, GuestError, GuestMessage, Init, InitDone, Invoke, PROTOCOL_VERSION, Ready, Response, RuntimeExit,
+    BootPhase, EnvironmentVariable, GuestError, GuestMessage, Init, InitDone, Invoke, PROTOCOL_VERSION, Ready,
+    Response, Restore, RuntimeExit,
 };
 
 pub use phase::{Event, Phase};
@@ -53,6 +65,20 @@ pub enum Action<P> {
     },
     /// Start the runtime for this function, or tell the one that waits.
     Bind(Init),
+    /// Come to rest: stop what the runtime may be doing, if it has one that is bound to a function.
+    Rest {
+        /// Whether there may be something to stop.
+        bound: bool,
+    },
+    /// Be another sandbox from here on.
+    Become(Restore),
+    /// Answer this request: the sandbox was restored.
+    DeliverRestore {
+        /// The request.
+        poll: P,
+        /// Variables that have another value now.
+        environment: Vec<EnvironmentVariable>,
+    },
     /// Answer this request with this invocation.
     Deliver {
         /// The request.
@@ -114,8 +140,12 @@ pub struct Lifecycle<P> {
     pre_started: bool,
     /// What the boot consisted of, until it is told.
     boot_phases: Vec<BootPhase>,
-    /// When the init began.
-    init_began: Moment,
+    /// When the init began, or the restore.
+    began: Moment,
+    /// Whether a snapshot is wanted after the init.
+    snap_start: bool,
+    /// Variables that have another value since the restore.
+    environment: Vec<EnvironmentVariable>,
     /// The invocation under way, if any.
     invocation: Option<Arc<Invoke>>,
     /// The id of the last invocation, also when it is answered.
@@ -133,7 +163,9 @@ impl<P: Poll> Lifecycle<P> {
             phase,
             pre_started,
             boot_phases,
-            init_began: Moment::ORIGIN,
+            began: Moment::ORIGIN,
+            snap_start: false,
+            environment: Vec::new(),
             invocation: None,
             last_request_id: String::new(),
             polls: VecDeque::new(),
@@ -161,7 +193,8 @@ impl<P: Poll> Lifecycle<P> {
     /// The worker names the function.
     pub fn on_init(&mut self, now: Moment, init: Init, out: &mut Vec<Action<P>>) -> Result<(), OutOfTurn> {
         self.step_for_worker(Event::Init)?;
-        self.init_began = now;
+        self.began = now;
+        self.snap_start = init.snap_start;
         out.push(Action::TurnLog { to: String::new() });
         out.push(Action::Bind(init));
         Ok(())
@@ -183,8 +216,10 @@ impl<P: Poll> Lifecycle<P> {
         if self.step(Event::Next).is_none() {
             return Err((poll, self.refusal(Event::Next)));
         }
-        if before == Phase::Initializing {
-            self.init_done(now, None, out);
+        match before {
+            Phase::Initializing => self.init_done(now, None, out),
+            Phase::Restoring => self.restored(now, None, out),
+            _ => {}
         }
         // Those who hung up make room first, so that there are never more than connections.
         self.polls.retain(Poll::is_waiting);
@@ -247,6 +282,7 @@ impl<P: Poll> Lifecycle<P> {
                 out.push(ready);
             }
             Phase::Initializing => self.init_done(now, Some(exit_error(&exit)), out),
+            Phase::Restoring => self.restored(now, Some(exit_error(&exit)), out),
             _ => out.push(Action::TurnLog { to: String::new() }),
         }
         self.polls.clear();
@@ -263,8 +299,17 @@ impl<P: Poll> Lifecycle<P> {
         if let Some(invocation) = &self.invocation {
             assert_eq!(invocation.request_id, self.last_request_id);
         }
-        let may_wait =
-            matches!(self.phase, Phase::Idle | Phase::Running | Phase::Responding | Phase::Failing | Phase::Answered);
+        let may_wait = matches!(
+            self.phase,
+            Phase::RestoreReady
+                | Phase::AtRest
+                | Phase::Idle
+                | Phase::IdleAtRest
+                | Phase::Running
+                | Phase::Responding
+                | Phase::Failing
+                | Phase::Answered
+        );
         assert!(self.polls.is_empty() || may_wait, "nobody waits while {:?}", self.phase);
     }
 
@@ -280,10 +325,13 @@ impl<P: Poll> Lifecycle<P> {
     }
 
     fn init_done(&self, now: Moment, error: Option<GuestError>, out: &mut Vec<Action<P>>) {
-        let took = now.since(self.init_began);
-        let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let duration_us = self.duration_us(now);
         out.push(Action::TurnLog { to: String::new() });
         out.push(Action::Send(InitDone { duration_us, error }.into()));
+    }
+
+    fn duration_us(&self, now: Moment) -> u64 {
+        u64::try_from(now.since(self.began).as_micros()).unwrap_or(u64::MAX)
     }
 
     fn ready(&mut self) -> Action<P> {

@@ -2,7 +2,8 @@
 //!
 //! A pre-started runtime holds one end of a socket pair (`HEARTH_INIT_FD`). When its own machinery is imported it writes
 //! a line there; then it waits for one JSON document and the end of the stream:
-//! `{"environment":{…},"handler":"…","taskRoot":"…"}`. If a function already waits for the sandbox (`HEARTH_WANTED`),
+//! `{"environment":{…},"handler":"…","taskRoot":"…","cloned":false}`; `cloned` is true if the process was restored from a
+//! snapshot, so that there may be others with the same state: its random numbers have to begin anew. If a function already waits for the sandbox (`HEARTH_WANTED`),
 //! nothing is warmed up and no line is written.
 //!
 //! Some variables have an effect only when a process starts ([`start_only`]). If the function sets one of them, or a
@@ -43,6 +44,8 @@ pub(crate) struct Starter {
     cgroup: Option<OwnedFd>,
     /// Open files of a process, where that is for the shim to limit.
     open_files: Option<u64>,
+    /// Whether there are other sandboxes in which the pre-started process is the same.
+    is_clone: bool,
 }
 
 /// A runtime process that was started and not yet reaped.
@@ -58,13 +61,18 @@ impl Starter {
     /// For this configuration; the Runtime API listens at `runtime_api`.
     pub(crate) fn new(config: Config, runtime_api: SocketAddr) -> Self {
         let Config { command, user, wanted, environment, .. } = config;
-        Self { command, user, wanted, environment, runtime_api, cgroup: None, open_files: None }
+        Self { command, user, wanted, environment, runtime_api, cgroup: None, open_files: None, is_clone: false }
     }
 
     /// In a microVM: processes are to be in this control group, and to open as many files as functions may.
     pub(crate) fn confine_to(&mut self, cgroup: OwnedFd) {
         self.cgroup = Some(cgroup);
         self.open_files = Some(SANDBOX_MAX_OPEN_FILES);
+    }
+
+    /// From here on there are, or may be, other sandboxes with the same pre-started process in the same state.
+    pub(crate) fn cloned(&mut self) {
+        self.is_clone = true;
     }
 
     /// In a microVM: sets how many files a process may open, also one that runs already.
@@ -122,6 +130,7 @@ impl Starter {
         environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), self.runtime_api.to_string().into());
         let document = serde_json::json!({
             "environment": environment, "handler": init.handler, "taskRoot": init.task_root,
+            "cloned": self.is_clone,
         });
         document.to_string().into_bytes()
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hearth_guest_protocol::response::Outcome;
-use hearth_guest_protocol::{GuestError, Invoke};
+use hearth_guest_protocol::{EnvironmentVariable, GuestError, Invoke};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -44,6 +44,8 @@ const UNKNOWN_ERROR_TYPE: &str = "Runtime.Unknown";
 pub(crate) enum Request {
     /// The next invocation.
     Next(Waiting),
+    /// To be told when the sandbox was restored.
+    RestoreNext(Waiting),
     /// To send an answer.
     Answer {
         /// To which invocation.
@@ -62,6 +64,22 @@ pub(crate) enum Request {
         /// Whether that was taken.
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
+    /// To report that its after-restore hooks failed.
+    RestoreError {
+        /// What it says.
+        error: GuestError,
+        /// Whether that was taken.
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+}
+
+/// What a runtime waits for.
+#[derive(Debug)]
+pub(crate) enum Awaited {
+    /// An invocation.
+    Invocation(Arc<Invoke>),
+    /// The restore, and variables that have another value since.
+    Restore(Vec<EnvironmentVariable>),
 }
 
 /// A whole answer.
@@ -73,15 +91,15 @@ pub(crate) struct Answer {
     pub(crate) taken: oneshot::Sender<()>,
 }
 
-/// A request for the next invocation.
+/// A request that waits for what comes next.
 #[derive(Debug)]
-pub(crate) struct Waiting(oneshot::Sender<Result<Arc<Invoke>, Refusal>>);
+pub(crate) struct Waiting(oneshot::Sender<Result<Awaited, Refusal>>);
 
 impl Waiting {
     /// Answers it.
-    pub(crate) fn answer(self, invocation: Result<Arc<Invoke>, Refusal>) {
-        // Whoever hung up in this moment asks again and gets the same invocation.
-        let _ = self.0.send(invocation);
+    pub(crate) fn answer(self, awaited: Result<Awaited, Refusal>) {
+        // Whoever hung up in this moment asks again and gets the same.
+        let _ = self.0.send(awaited);
     }
 }
 
@@ -169,18 +187,21 @@ async fn serve(stream: TcpStream, supervisor: Supervisor) {
 async fn handle(request: hyper::Request<Incoming>, supervisor: &Supervisor) -> Response<Full<Bytes>> {
     match Route::of(request.method(), request.uri().path()) {
         Route::Ping => answers::pong(),
-        Route::Next => next(supervisor).await,
+        Route::Next => wait(Request::Next, supervisor).await,
+        Route::RestoreNext => wait(Request::RestoreNext, supervisor).await,
         Route::Answer { request_id, kind } => answer(request_id, kind, request, supervisor).await,
-        Route::InitError => init_error(request, supervisor).await,
+        Route::InitError => report(|error, reply| Request::InitError { error, reply }, request, supervisor).await,
+        Route::RestoreError => report(|error, reply| Request::RestoreError { error, reply }, request, supervisor).await,
         Route::WrongMethod => answers::method_not_allowed(),
         Route::Unknown => answers::not_found(),
     }
 }
 
-async fn next(supervisor: &Supervisor) -> Response<Full<Bytes>> {
-    let (waiting, invocation) = oneshot::channel();
-    match supervisor.ask(Request::Next(Waiting(waiting)), invocation).await {
-        Some(Ok(invocation)) => answers::invocation(&invocation),
+async fn wait(request: impl FnOnce(Waiting) -> Request, supervisor: &Supervisor) -> Response<Full<Bytes>> {
+    let (waiting, awaited) = oneshot::channel();
+    match supervisor.ask(request(Waiting(waiting)), awaited).await {
+        Some(Ok(Awaited::Invocation(invocation))) => answers::invocation(&invocation),
+        Some(Ok(Awaited::Restore(environment))) => answers::restored(&environment),
         Some(Err(refusal)) => answers::refused(&refusal),
         None => answers::gone(),
     }
@@ -216,7 +237,11 @@ async fn answer(
     }
 }
 
-async fn init_error(request: hyper::Request<Incoming>, supervisor: &Supervisor) -> Response<Full<Bytes>> {
+async fn report(
+    report: impl FnOnce(GuestError, oneshot::Sender<Result<(), Refusal>>) -> Request,
+    request: hyper::Request<Incoming>,
+    supervisor: &Supervisor,
+) -> Response<Full<Bytes>> {
     let error_type = error_type(request.headers());
     let document = match body::read(request.into_body()).await {
         Ok(Body::Whole(document)) => document,
@@ -224,8 +249,7 @@ async fn init_error(request: hyper::Request<Incoming>, supervisor: &Supervisor) 
         Err(_) => return answers::truncated(),
     };
     let (reply, replied) = oneshot::channel();
-    let error = GuestError { error_type, document };
-    match supervisor.ask(Request::InitError { error, reply }, replied).await {
+    match supervisor.ask(report(GuestError { error_type, document }, reply), replied).await {
         Some(Ok(())) => answers::accepted(),
         Some(Err(refusal)) => answers::refused(&refusal),
         None => answers::gone(),

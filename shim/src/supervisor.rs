@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
 
 use hearth_domain::Moment;
-use hearth_guest_protocol::{GuestError, GuestMessage, Init, Log, host_message};
+use hearth_guest_protocol::{GuestError, GuestMessage, Init, Log, Restore, host_message};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -17,13 +17,13 @@ use tokio::time::Instant;
 
 use crate::channel::{self, ChannelError};
 use crate::config::Config;
-use crate::guest::Guest;
+use crate::guest::{Guest, SetupError};
 use crate::lifecycle::{Action, Lifecycle, OutOfTurn, Phase};
 use crate::log_meter::LogMeter;
 use crate::output::Output;
 use crate::processes;
 use crate::runtime::{Runtime, Starter};
-use crate::runtime_api::{Answer, Request, RuntimeApi, Waiting};
+use crate::runtime_api::{Answer, Awaited, Request, RuntimeApi, Waiting};
 
 /// Time between the two signals when the shim itself is asked to end.
 const TERM_GRACE: Duration = Duration::from_millis(500);
@@ -45,6 +45,9 @@ pub enum RunError {
     /// The worker broke the protocol.
     #[error(transparent)]
     OutOfTurn(#[from] OutOfTurn),
+    /// The microVM could not be brought to rest, or not made another.
+    #[error("around a snapshot: {0}")]
+    Snapshot(#[from] SetupError),
     /// The pipe of the runtime's output failed.
     #[error("the runtime's output: {0}")]
     Output(#[source] io::Error),
@@ -108,12 +111,16 @@ impl Supervisor {
         let (from_worker, to_worker) = channel::split(UnixStream::from_std(channel).map_err(failed("channel"))?);
         let api = RuntimeApi::listen(config.runtime_api).await.map_err(failed("listening for the Runtime API"))?;
         let output = Output::new().map_err(failed("pipe"))?;
-        let wanted = config.wanted;
+        let (is_pre_started, wanted) = (!config.command.is_empty(), config.wanted);
         let mut starter = Starter::new(config, api.address());
         let mut boot_phases = Vec::new();
         if let Some(guest) = &mut guest {
             boot_phases = std::mem::take(&mut guest.phases);
             starter.confine_to(guest.members().map_err(failed("control group"))?);
+            if is_pre_started && !wanted {
+                guest.set_clock_ahead().map_err(failed("clock"))?;
+                starter.cloned();
+            }
         }
         let runtime = starter.pre_start(&output).map_err(failed("starting the language runtime"))?;
         let mut actions = Vec::new();
@@ -148,8 +155,11 @@ impl Supervisor {
                 Wake::Request(request) => self.on_request(request),
                 Wake::Answer(answer) => self.on_answer(answer).await?,
                 Wake::Output(log) => self.send_log(log).await?,
-                Wake::Warm => self.lifecycle.on_warm(&mut self.actions),
-                Wake::Deaths => self.on_deaths(),
+                Wake::Warm => {
+                    self.set_clock_right()?;
+                    self.lifecycle.on_warm(&mut self.actions);
+                }
+                Wake::Deaths => self.on_deaths()?,
                 Wake::Terminate => self.end_within(TERM_GRACE),
             }
             if self.end_by.is_some() && self.runtime.is_none() {
@@ -160,11 +170,12 @@ impl Supervisor {
 
     async fn wake(&mut self) -> Result<Wake, RunError> {
         let warming = self.lifecycle.phase() == Phase::Booting;
+        let at_rest = self.lifecycle.phase().is_at_rest();
         let wake = tokio::select! {
             message = self.worker.recv() => Wake::Worker(message),
             request = self.api.request() => Wake::Request(request),
             answer = received(&mut self.answer) => Wake::Answer(answer),
-            data = self.output.read() => Wake::Output(self.meter.take(data.map_err(RunError::Output)?)),
+            data = self.output.read(), if !at_rest => Wake::Output(self.meter.take(data.map_err(RunError::Output)?)),
             () = warm(&mut self.runtime), if warming => Wake::Warm,
             _ = self.deaths.recv() => Wake::Deaths,
             _ = self.terminations.recv() => Wake::Terminate,
@@ -183,8 +194,9 @@ impl Supervisor {
             _ if over => {}
             host_message::Kind::Init(init) => self.lifecycle.on_init(self.now(), init, &mut self.actions)?,
             host_message::Kind::Invoke(invoke) => self.lifecycle.on_invoke(invoke, &mut self.actions)?,
-            host_message::Kind::PrepareSnapshot(_) | host_message::Kind::Restore(_) => {
-                return Err(ChannelError::Unknown.into());
+            host_message::Kind::PrepareSnapshot(_) => self.lifecycle.on_prepare_snapshot(&mut self.actions)?,
+            host_message::Kind::Restore(restore) => {
+                self.lifecycle.on_restore(self.now(), restore, &mut self.actions)?;
             }
         }
         Ok(())
@@ -197,6 +209,14 @@ impl Supervisor {
                 if let Err((waiting, refusal)) = self.lifecycle.on_next(now, waiting, &mut self.actions) {
                     waiting.answer(Err(refusal));
                 }
+            }
+            Request::RestoreNext(waiting) => {
+                if let Err((waiting, refusal)) = self.lifecycle.on_restore_next(now, waiting, &mut self.actions) {
+                    waiting.answer(Err(refusal));
+                }
+            }
+            Request::RestoreError { error, reply } => {
+                let _ = reply.send(self.lifecycle.on_restore_error(now, error, &mut self.actions));
             }
             Request::Answer { request_id, kind, permit, answer } => {
                 let permitted = self.lifecycle.on_answer_begins(&request_id, kind);
@@ -223,15 +243,17 @@ impl Supervisor {
         Ok(())
     }
 
-    fn on_deaths(&mut self) {
+    fn on_deaths(&mut self) -> Result<(), RunError> {
         while let Some((pid, exit)) = processes::reap() {
             if self.runtime.as_ref().is_some_and(|runtime| runtime.pid == pid) {
                 self.runtime = None;
+                self.set_clock_right()?;
                 self.lifecycle.on_exit(self.now(), exit, &mut self.actions);
                 // What it left running has nobody left to answer to.
                 processes::kill_everybody();
             }
         }
+        Ok(())
     }
 
     fn end_within(&mut self, grace: Duration) {
@@ -249,7 +271,12 @@ impl Supervisor {
                     Action::Send(message) => self.send(&message).await?,
                     Action::TurnLog { to } => self.turn_log(to).await?,
                     Action::Bind(init) => self.bind(init).await,
-                    Action::Deliver { poll, invocation } => poll.answer(Ok(invocation)),
+                    Action::Deliver { poll, invocation } => poll.answer(Ok(Awaited::Invocation(invocation))),
+                    Action::Rest { bound } => self.rest(bound)?,
+                    Action::Become(restore) => self.become_another(&restore)?,
+                    Action::DeliverRestore { poll, environment } => {
+                        poll.answer(Ok(Awaited::Restore(environment)));
+                    }
                 }
             }
         }
@@ -311,14 +338,36 @@ impl Supervisor {
         }
     }
 
+    /// In a microVM: nothing of the function's runs from here on until [`Self::become_another`].
+    fn rest(&mut self, bound: bool) -> Result<(), RunError> {
+        match &mut self.guest {
+            Some(guest) if bound => Ok(guest.freeze()?),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_clock_right(&mut self) -> Result<(), RunError> {
+        let set = self.guest.as_mut().map_or(Ok(()), Guest::set_clock_right);
+        set.map_err(|source| RunError::Start { step: "clock", source })
+    }
+
+    /// From here on nothing is as in the sandboxes that were restored from the same snapshot.
+    fn become_another(&mut self, restore: &Restore) -> Result<(), RunError> {
+        self.starter.cloned();
+        match &mut self.guest {
+            Some(guest) => Ok(guest.become_another(restore)?),
+            None => Ok(()),
+        }
+    }
+
     /// In a microVM: puts the function's code and limits in place.
     fn admit(&mut self, init: &Init) -> Result<(), GuestError> {
         let Some(guest) = &mut self.guest else { return Ok(()) };
-        let told = |error: crate::guest::SetupError| crate::guest_error("Sandbox.SetupFailed", &error.to_string());
+        let told = |error: SetupError| crate::guest_error("Sandbox.SetupFailed", &error.to_string());
         guest.admit(init).map_err(told)?;
         let Some(limits) = &init.limits else { return Ok(()) };
         let limited = self.starter.limit_open_files(limits.max_open_files, self.runtime.as_ref());
-        limited.map_err(|source| told(crate::guest::SetupError { step: "limit open files".to_owned(), source }))
+        limited.map_err(|source| told(SetupError { step: "limit open files".to_owned(), source }))
     }
 
     fn now(&self) -> Moment {

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "fork and exec, inherited descriptors and kill(-1) have no safe interface")]
 
 pub(crate) mod guest;
+pub(crate) mod identity;
 
 use std::ffi::CString;
 use std::io;

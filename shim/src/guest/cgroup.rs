@@ -9,13 +9,17 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use hearth_guest_protocol::{GuestLimits, Stats};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 /// Its name, for whoever looks into a guest's kernel.
 const NAME: &str = "function";
+/// Longest wait for its members to stop. One that waits for a drive is what takes longest.
+const FREEZE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest content of the files that are read here.
 const FILE_MAX_BYTES: usize = 512;
 
@@ -70,6 +74,31 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Stops every member, and waits until all have stopped.
+    pub(super) fn freeze(&self) -> io::Result<()> {
+        write(&self.directory, "cgroup.freeze", "1")?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let events = File::from(rustix::fs::openat(&self.directory, "cgroup.events", flags, Mode::empty())?);
+        let deadline = Instant::now() + FREEZE_TIMEOUT;
+        // Reading a control file is what makes its next change an event (cgroup-v2.rst, "Un-populated Notification").
+        while !is_frozen(&read(&events)?) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+            let mut wanted = [PollFd::new(&events, PollFlags::PRI)];
+            match poll(&mut wanted, Some(&left)) {
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "something in it can't be stopped")),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets every member go on.
+    pub(super) fn thaw(&self) -> io::Result<()> {
+        write(&self.directory, "cgroup.freeze", "0")
+    }
+
     /// What it uses and used: two small reads, and a third only where something may have been killed: its memory was full
     /// once, or a process is `gone`.
     pub(crate) fn stats(&self, gone: bool) -> io::Result<Stats> {
@@ -96,6 +125,11 @@ fn number(content: &str) -> io::Result<u64> {
     content.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "no number in a control file"))
 }
 
+/// From `cgroup.events`.
+fn is_frozen(content: &str) -> bool {
+    content.lines().any(|line| line == "frozen 1")
+}
+
 /// From `memory.events` (Documentation/admin-guide/cgroup-v2.rst).
 fn oom_kills(content: &str) -> io::Result<u64> {
     content.lines().find_map(|line| line.strip_prefix("oom_kill ")).map_or(Ok(0), number)
@@ -109,6 +143,7 @@ mod tests {
     fn control_files_are_read_as_documented() {
         assert_eq!(number("4096\n").unwrap(), 4096);
         assert!(number("max\n").is_err());
+        assert!(is_frozen("populated 1\nfrozen 1\n") && !is_frozen("populated 1\nfrozen 0\n"));
         assert_eq!(oom_kills("low 0\noom 3\noom_kill 2\noom_group_kill 0\n").unwrap(), 2);
     }
 }

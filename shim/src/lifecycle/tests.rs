@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hearth_guest_protocol::guest_message::Kind;
+use hearth_guest_protocol::{Restored, SnapshotReady};
 use proptest::prelude::*;
 
 use super::*;
@@ -230,19 +231,135 @@ fn a_runtime_that_dies_before_it_is_warm_is_told_after_ready() {
     assert_eq!(subject.wanted(), [Action::Send(ready.into()), Action::Send(exit.into())]);
 }
 
+mod snapshots {
+    use super::*;
+
+    fn restored(duration_us: u64, error: Option<GuestError>) -> Action<Asked> {
+        Action::Send(Restored { duration_us, error }.into())
+    }
+
+    fn snapshot_ready() -> Action<Asked> {
+        Action::Send(SnapshotReady { error: None }.into())
+    }
+
+    fn restore() -> Restore {
+        let environment = vec![EnvironmentVariable { name: "STREAM".into(), value: "other".into() }];
+        Restore { unix_ns: 7, environment, ..Restore::default() }
+    }
+
+    /// A sandbox whose function wants a snapshot.
+    fn wanting() -> Subject {
+        let mut subject = Subject::new(false);
+        let init = Init { snap_start: true, ..Init::default() };
+        subject.lifecycle.on_init(Moment::ORIGIN, init, &mut subject.out).unwrap();
+        subject.out.clear();
+        subject
+    }
+
+    fn restore_next(subject: &mut Subject, poll: Asked) -> Result<(), Refusal> {
+        subject.lifecycle.on_restore_next(subject.now, poll, &mut subject.out).map_err(|(_, refusal)| refusal)
+    }
+
+    /// A sandbox that was restored, and has heard nothing of its runtime's hooks yet.
+    fn restoring() -> Subject {
+        let mut subject = wanting();
+        restore_next(&mut subject, asked(1)).unwrap();
+        subject.lifecycle.on_prepare_snapshot(&mut subject.out).unwrap();
+        subject.lifecycle.on_restore(subject.now, restore(), &mut subject.out).unwrap();
+        subject.out.clear();
+        subject
+    }
+
+    #[test]
+    fn one_of_the_pool_goes_on_as_one_of_the_pool() {
+        let mut subject = Subject::new(false);
+        subject.wanted();
+        subject.lifecycle.on_prepare_snapshot(&mut subject.out).unwrap();
+        assert_eq!(subject.wanted(), [Action::Rest { bound: false }, turn(""), snapshot_ready()]);
+        let early = subject.lifecycle.on_init(subject.now, Init::default(), &mut subject.out);
+        assert_eq!(early, Err(OutOfTurn { event: Event::Init, phase: Phase::PooledAtRest }));
+        subject.lifecycle.on_restore(subject.now, restore(), &mut subject.out).unwrap();
+        assert_eq!(subject.wanted(), [Action::Become(restore()), turn(""), restored(0, None)]);
+        subject.lifecycle.on_init(subject.now, Init::default(), &mut subject.out).unwrap();
+    }
+
+    #[test]
+    fn hooks_run_before_the_snapshot_and_after_the_restore() {
+        let mut subject = wanting();
+        restore_next(&mut subject, asked(1)).unwrap();
+        assert_eq!(subject.wanted(), [turn(""), init_done(0, None)]);
+        subject.lifecycle.on_prepare_snapshot(&mut subject.out).unwrap();
+        assert_eq!(subject.wanted(), [Action::Rest { bound: true }, turn(""), snapshot_ready()]);
+        subject.lifecycle.on_restore(subject.now, restore(), &mut subject.out).unwrap();
+        let delivered = Action::DeliverRestore { poll: asked(1), environment: restore().environment };
+        assert_eq!(subject.wanted(), [Action::Become(restore()), delivered]);
+        subject.now = subject.now + Duration::from_micros(70);
+        subject.next(asked(2)).unwrap();
+        assert_eq!(subject.wanted(), [turn(""), restored(70, None)]);
+        subject.lifecycle.on_invoke(invoke("r"), &mut subject.out).unwrap();
+    }
+
+    #[test]
+    fn a_runtime_without_hooks_is_restored_at_once() {
+        let mut subject = Subject::idle();
+        subject.lifecycle.on_prepare_snapshot(&mut subject.out).unwrap();
+        subject.lifecycle.on_restore(subject.now, restore(), &mut subject.out).unwrap();
+        subject.out.clear();
+        subject.lifecycle.on_invoke(invoke("r"), &mut subject.out).unwrap();
+        assert_eq!(subject.wanted(), [turn("r"), delivered(asked(1), "r")]);
+    }
+
+    #[test]
+    fn a_failing_hook_fails_the_restore() {
+        let error = GuestError { error_type: "Runtime.AfterRestoreError".into(), document: "{}".into() };
+        let mut subject = restoring();
+        subject.lifecycle.on_restore_error(subject.now, error.clone(), &mut subject.out).unwrap();
+        assert_eq!(subject.wanted(), [turn(""), restored(0, Some(error.clone()))]);
+        assert_eq!(subject.next(asked(2)), Err(refused("RestoreError", "Ready")));
+        let mut subject = restoring();
+        subject.lifecycle.on_exit(subject.now, Exit::Status(64), &mut subject.out);
+        let wanted = subject.wanted();
+        assert!(matches!(&wanted[1], Action::Send(message) if matches!(&message.kind,
+            Some(Kind::Restored(restored)) if restored.error.as_ref().unwrap().error_type == "Runtime.ExitError")));
+        let mut subject = Subject::idle();
+        let early = subject.lifecycle.on_restore_error(subject.now, error, &mut subject.out);
+        assert_eq!(early, Err(refused("Ready", "RestoreError")));
+    }
+
+    #[test]
+    fn who_lost_the_news_of_the_restore_gets_it_again() {
+        let mut subject = restoring();
+        restore_next(&mut subject, asked(2)).unwrap();
+        let delivered = Action::DeliverRestore { poll: asked(2), environment: restore().environment };
+        assert_eq!(subject.wanted(), [delivered]);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_restore_that_nobody_wants() {
+        let mut subject = Subject::new(false);
+        subject.lifecycle.on_init(subject.now, Init::default(), &mut subject.out).unwrap();
+        assert_eq!(restore_next(&mut subject, asked(1)), Err(refused("Started", "RestoreReady")));
+        subject.next(asked(2)).unwrap();
+    }
+}
+
 proptest! {
     /// Whatever worker and runtime do, in whatever order: the protocol's promises to the worker hold.
     #[test]
-    fn no_order_of_events_breaks_the_promises(pre_started: bool, steps in prop::collection::vec(0_u8..11, 0..60)) {
+    fn no_order_of_events_breaks_the_promises(pre_started: bool, snap_start: bool, steps in prop::collection::vec(0_u8..15, 0..60)) {
         let mut subject = Subject::new(pre_started);
         let mut sent = subject.wanted();
-        let (mut invoked, mut last) = (0, String::new());
+        let (mut invoked, mut last, mut prepared, mut restored) = (0, String::new(), 0, 0);
         for (number, step) in (0_u32..).zip(steps) {
             let now = subject.now;
             let (lifecycle, out) = (&mut subject.lifecycle, &mut subject.out);
             match step {
                 0 => lifecycle.on_warm(out),
-                1 => drop(lifecycle.on_init(now, Init::default(), out)),
+                1 => drop(lifecycle.on_init(now, Init { snap_start, ..Init::default() }, out)),
+                10 if lifecycle.on_prepare_snapshot(out).is_ok() => prepared += 1,
+                11 if lifecycle.on_restore(now, Restore::default(), out).is_ok() => restored += 1,
+                12 => drop(lifecycle.on_restore_next(now, asked(number), out)),
+                13 => drop(lifecycle.on_restore_error(now, GuestError::default(), out)),
                 2 => {
                     let id = format!("r{number}");
                     if lifecycle.on_invoke(invoke(&id), out).is_ok() {
@@ -262,11 +379,11 @@ proptest! {
             }
             sent.extend(subject.wanted());
         }
-        check_promises(&sent, invoked);
+        check_promises(&sent, invoked, prepared, restored);
     }
 }
 
-fn check_promises(sent: &[Action<Asked>], invoked: usize) {
+fn check_promises(sent: &[Action<Asked>], invoked: usize, prepared: usize, restored: usize) {
     let kinds: Vec<_> = sent
         .iter()
         .filter_map(|action| match action {
@@ -279,9 +396,28 @@ fn check_promises(sent: &[Action<Asked>], invoked: usize) {
     assert!(count(|kind| matches!(kind, Kind::Ready(_))) <= 1);
     assert!(count(|kind| matches!(kind, Kind::InitDone(_))) <= 1);
     assert!(count(|kind| matches!(kind, Kind::Response(_))) <= invoked);
+    assert_eq!(count(|kind| matches!(kind, Kind::SnapshotReady(_))), prepared);
+    assert!(count(|kind| matches!(kind, Kind::Restored(_))) <= restored);
+    check_rest(sent);
     let exits = kinds.iter().position(|kind| matches!(kind, Kind::RuntimeExit(_)));
     assert!(exits.is_none_or(|at| at + 1 == kinds.len()), "nothing comes after RuntimeExit");
     let init_done = kinds.iter().position(|kind| matches!(kind, Kind::InitDone(_)));
     let response = kinds.iter().position(|kind| matches!(kind, Kind::Response(_)));
     assert!(response.is_none() || init_done < response, "no response before the init is over");
+}
+
+/// Between `SnapshotReady` and the restore nothing is sent but the end.
+fn check_rest(sent: &[Action<Asked>]) {
+    let mut at_rest = false;
+    for action in sent {
+        match action {
+            Action::Become(_) => at_rest = false,
+            Action::Send(message) => match message.kind.as_ref().unwrap() {
+                Kind::SnapshotReady(_) => at_rest = true,
+                Kind::RuntimeExit(_) => {}
+                other => assert!(!at_rest, "{other:?} was sent while at rest"),
+            },
+            _ => {}
+        }
+    }
 }

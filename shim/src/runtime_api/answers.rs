@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
-use hearth_guest_protocol::Invoke;
+use hearth_guest_protocol::{EnvironmentVariable, Invoke};
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -35,6 +35,16 @@ pub(super) fn invocation(invocation: &Invoke) -> Response<Full<Bytes>> {
         }
     }
     response
+}
+
+/// The sandbox was restored: these variables have another value now. AWS's answer is empty, and its clients ignore what is
+/// in it; ours read it.
+pub(super) fn restored(environment: &[EnvironmentVariable]) -> Response<Full<Bytes>> {
+    let mut changed = serde_json::Map::new();
+    for variable in environment {
+        changed.insert(variable.name.clone(), variable.value.as_str().into());
+    }
+    answer(StatusCode::OK, JSON, serde_json::json!({ "environment": changed }).to_string())
 }
 
 /// An answer or error was taken.

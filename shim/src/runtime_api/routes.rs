@@ -22,6 +22,10 @@ pub(super) enum Route {
     },
     /// `POST …/runtime/init/error`
     InitError,
+    /// `GET …/runtime/restore/next`
+    RestoreNext,
+    /// `POST …/runtime/restore/error`
+    RestoreError,
     /// The path is an operation, with another method.
     WrongMethod,
     /// There is no such path.
@@ -38,6 +42,8 @@ impl Route {
             ["runtime", "invocation", id, "response"] => (Method::POST, Self::answer(id, AnswerKind::Response)),
             ["runtime", "invocation", id, "error"] => (Method::POST, Self::answer(id, AnswerKind::Error)),
             ["runtime", "init", "error"] => (Method::POST, Self::InitError),
+            ["runtime", "restore", "next"] => (Method::GET, Self::RestoreNext),
+            ["runtime", "restore", "error"] => (Method::POST, Self::RestoreError),
             _ => return Self::Unknown,
         };
         if *method == expected { route } else { Self::WrongMethod }
@@ -63,6 +69,9 @@ mod tests {
         assert_eq!(post("/2018-06-01/runtime/invocation//response"), Route::answer("", AnswerKind::Response));
         assert_eq!(get("/2018-06-01/runtime/invocation/i/response"), Route::WrongMethod);
         assert_eq!(post("/2018-06-01/runtime/init/error"), Route::InitError);
+        assert_eq!(get("/2018-06-01/runtime/restore/next"), Route::RestoreNext);
+        assert_eq!(post("/2018-06-01/runtime/restore/error"), Route::RestoreError);
+        assert_eq!(post("/2018-06-01/runtime/restore/next"), Route::WrongMethod);
         for path in ["/", "/2018-06-01", "/2018-06-01/runtime/invocation/i/response/x", "/2020-01-01/ping", ""] {
             assert_eq!(get(path), Route::Unknown, "{path}");
         }

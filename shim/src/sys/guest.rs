@@ -34,7 +34,7 @@ pub(crate) fn bring_up(socket: impl AsFd, interface: &str) -> io::Result<()> {
     interface_ioctl(socket, libc::SIOCSIFFLAGS, &request)
 }
 
-fn interface_request(name: &str) -> libc::ifreq {
+pub(super) fn interface_request(name: &str) -> libc::ifreq {
     // SAFETY: the structure is numbers and a union of such: all zeroes is a value of it.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte stays zero: it ends the name.
@@ -44,11 +44,11 @@ fn interface_request(name: &str) -> libc::ifreq {
     request
 }
 
-fn interface_ioctl(socket: impl AsFd, number: libc::c_ulong, request: &libc::ifreq) -> io::Result<()> {
+pub(super) fn interface_ioctl(socket: impl AsFd, number: libc::c_ulong, request: &libc::ifreq) -> io::Result<()> {
     // SAFETY: the request lives over the call, is of the type these numbers take, and is only read.
     outcome(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), number as _, &raw const *request) })
 }
 
-fn outcome(result: libc::c_int) -> io::Result<()> {
+pub(super) fn outcome(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -6,3 +6,4 @@ mod node;
 mod processes;
 mod python;
 mod sandbox;
+mod snapshots;

@@ -13,8 +13,8 @@ use bytes::BytesMut;
 use hearth_guest_protocol::guest_message::Kind;
 use hearth_guest_protocol::response::Outcome;
 use hearth_guest_protocol::{
-    EnvironmentVariable, GuestMessage, HostMessage, Init, InitDone, Invoke, Log, Response, RuntimeExit, Shutdown,
-    decode, encode,
+    EnvironmentVariable, GuestMessage, HostMessage, Init, InitDone, Invoke, Log, PrepareSnapshot,
+    RESTORE_ENTROPY_BYTES, Response, Restore, Restored, RuntimeExit, Shutdown, SnapshotReady, decode, encode,
 };
 use tempfile::TempDir;
 
@@ -155,8 +155,49 @@ impl Sandbox {
         }
     }
 
+    /// Whether nothing has come that was not taken yet.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        self.channel.set_nonblocking(true).unwrap();
+        let silent =
+            matches!(self.channel.read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+        self.channel.set_nonblocking(false).unwrap();
+        silent && self.buffer.is_empty()
+    }
+
+    /// Has the sandbox come to rest, as if a snapshot were taken.
+    pub(crate) fn rest(&mut self) {
+        self.send(PrepareSnapshot {});
+        match self.receive() {
+            Some(Kind::SnapshotReady(SnapshotReady { error: None })) => {}
+            other => panic!("expected SnapshotReady, got {other:?}; logs: {}", self.log_text()),
+        }
+    }
+
+    /// Has the sandbox go on, as if it were restored, with these variables; does not wait.
+    pub(crate) fn restore(&mut self, environment: &[(&str, &str)]) {
+        let environment = variables(environment);
+        self.send(Restore { entropy: vec![1; RESTORE_ENTROPY_BYTES].into(), environment, ..Restore::default() });
+    }
+
+    /// Expects `Restored`.
+    pub(crate) fn restored(&mut self) -> Restored {
+        match self.receive() {
+            Some(Kind::Restored(restored)) => restored,
+            other => panic!("expected Restored, got {other:?}; logs: {}", self.log_text()),
+        }
+    }
+
+    /// Binds the sandbox to a function that wants a snapshot; does not wait.
+    pub(crate) fn init_for_snapshot(&mut self, handler: &str) {
+        self.bind(handler, &[("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")], true);
+    }
+
     /// Binds the sandbox to a function; does not wait.
     pub(crate) fn init(&mut self, handler: &str, environment: &[(&str, &str)]) {
+        self.bind(handler, environment, false);
+    }
+
+    fn bind(&mut self, handler: &str, environment: &[(&str, &str)], snap_start: bool) {
         let task_root = self.task_root().to_str().unwrap().to_owned();
         let mut all = vec![
             ("AWS_LAMBDA_FUNCTION_NAME", "tested"),
@@ -169,11 +210,9 @@ impl Sandbox {
             ("PATH", "/usr/local/bin:/usr/bin:/bin"),
         ];
         all.extend_from_slice(environment);
-        let variable =
-            |(name, value): &(&str, &str)| EnvironmentVariable { name: (*name).into(), value: (*value).into() };
-        let environment = all.iter().map(variable).collect();
         let init = Init {
-            environment,
+            environment: variables(&all),
+            snap_start,
             handler: handler.into(),
             function_name: "tested".into(),
             task_root: task_root.clone(),
@@ -289,6 +328,11 @@ impl Drop for Sandbox {
         let _ = self.channel.shutdown(std::net::Shutdown::Both);
         let _ = self.shim.wait();
     }
+}
+
+fn variables(all: &[(&str, &str)]) -> Vec<EnvironmentVariable> {
+    let variable = |(name, value): &(&str, &str)| EnvironmentVariable { name: (*name).into(), value: (*value).into() };
+    all.iter().map(variable).collect()
 }
 
 /// An invocation as the worker would send it.

@@ -171,7 +171,8 @@ impl Boots {
         }
         let command = self.offer.command(class, self.runtime_dir());
         if !command.is_empty() {
-            arguments.push("--".into());
+            // Not `--`: a kernel, which is what starts the shim of a microVM, keeps that to itself.
+            arguments.push("--command".into());
             arguments.extend(command);
         }
         arguments

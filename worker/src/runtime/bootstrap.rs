@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 /// Where sandboxes with a mount namespace see the bootstraps.
 pub(crate) const RUNTIME_DIR: &str = "/var/runtime";
 
-const FILES: [(&str, &[u8]); 2] = [
+const FILES: [(&str, &[u8]); 3] = [
     ("bootstrap.py", include_bytes!("../../../sdk/python/bootstrap.py")),
+    ("snapshot_restore_py.py", include_bytes!("../../../sdk/python/snapshot_restore_py.py")),
     ("bootstrap.cjs", include_bytes!("../../../sdk/nodejs/bootstrap.cjs")),
 ];
 
