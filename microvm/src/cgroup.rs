@@ -8,12 +8,14 @@
 //! `CLONE_INTO_CGROUP`; on version 1 the *thread* that clones sits in the group beforehand ([`Group::enter`]), because
 //! moving a process afterwards costs the kernel a grace period of some 10 ms.
 
+mod berth;
 mod directory;
 mod group;
 mod layout;
 mod parent;
 mod quota;
 
+pub(crate) use berth::Berth;
 pub(crate) use group::{Group, remove_leftovers};
 pub(crate) use layout::{Controller, Layout};
 pub(crate) use parent::Parent;

@@ -25,13 +25,14 @@ mod launcher;
 mod policy;
 mod root;
 mod rootless;
-mod unenforced;
+pub(crate) mod unenforced;
 
 use std::io;
 use std::path::PathBuf;
 
 pub(crate) use entry::NAMESPACES;
 pub use launcher::JailLauncher;
+pub(crate) use root::{TASK_ROOT, USER};
 pub(crate) use rootless::own_ids;
 pub use rootless::{RootlessError, enter_rootless};
 

@@ -3,6 +3,7 @@
 //! Absent on purpose: functions, slots, leases. This crate boots a program in a sandbox, hands out a byte channel to
 //! it, and says what it used and how it ended.
 
+mod account;
 mod cgroup;
 mod exit;
 mod ids;
@@ -10,6 +11,8 @@ pub mod image;
 pub mod jail;
 mod kernel;
 pub mod kvm;
+mod leftovers;
+mod privileges;
 pub mod probe;
 pub mod process;
 mod program;

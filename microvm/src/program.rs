@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use libc::{SYS_dup2, SYS_prctl, SYS_prlimit64};
+use libc::{MNT_DETACH, SYS_chdir, SYS_dup2, SYS_mount, SYS_pivot_root, SYS_prctl, SYS_prlimit64, SYS_umount2};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::sandbox::BootSpec;
@@ -67,6 +67,36 @@ pub(crate) fn execute(script: &mut Script, program: impl AsRef<OsStr>, spec: &Bo
     }
     let args = [Arg::Text(text(program)?), Arg::Texts(arguments), Arg::Texts(environment)];
     script.step(format!("execute {}", spec.init.display()), libc::SYS_execve, args);
+    Ok(())
+}
+
+/// Mounts, as mount(2).
+pub(crate) fn mount(
+    script: &mut Script,
+    name: &str,
+    source: Option<impl AsRef<OsStr>>,
+    target: impl AsRef<OsStr>,
+    kind: Option<&str>,
+    flags: u64,
+    options: Option<&str>,
+) -> io::Result<()> {
+    let pointer = |value: Option<CString>| value.map_or(Arg::Number(0), Arg::Text);
+    let args = [
+        pointer(source.map(|source| text(source.as_ref())).transpose()?),
+        Arg::Text(text(target.as_ref())?),
+        pointer(kind.map(text).transpose()?),
+        Arg::Number(flags),
+        pointer(options.map(text).transpose()?),
+    ];
+    script.step(name, SYS_mount, args);
+    Ok(())
+}
+
+/// Makes the working directory, a mount, the root, and leaves every other mount behind.
+pub(crate) fn leave_old_root(script: &mut Script) -> io::Result<()> {
+    script.step("pivot_root", SYS_pivot_root, [Arg::Text(text(".")?), Arg::Text(text(".")?)]);
+    script.step("leave the old root", SYS_umount2, [Arg::Text(text(".")?), Arg::Number(MNT_DETACH as u64)]);
+    script.step("chdir /", SYS_chdir, [Arg::Text(text("/")?)]);
     Ok(())
 }
 

@@ -95,16 +95,22 @@ impl BootSpec {
     }
 
     fn make_absolute(&mut self) -> io::Result<()> {
-        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if !(1..=MAX_ID_BYTES).contains(&self.id.len()) || !self.id.bytes().all(legal) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an id is 1 to 64 of a-z, 0-9 and -"));
-        }
+        check_id(&self.id)?;
         self.init = std::path::absolute(&self.init)?;
         for (host, _) in &mut self.read_only {
             *host = std::path::absolute(&*host)?;
         }
         Ok(())
     }
+}
+
+/// Refuses a name that could be a path.
+pub(crate) fn check_id(id: &str) -> io::Result<()> {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(legal) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "an id is 1 to 64 of a-z, 0-9 and -"))
 }
 
 /// Boots sandboxes of one kind.
@@ -132,12 +138,6 @@ pub trait Launcher: Send + Sync + 'static {
     /// Whether [`Sandbox::snapshot`] and [`Self::restore`] work here.
     fn has_snapshots(&self) -> bool {
         false
-    }
-
-    /// What snapshots made here depend on besides what [`BootSpec`] says: kernel, images, the monitor's version. One that
-    /// was made while this said something else is not restored.
-    fn snapshots_depend_on(&self) -> String {
-        String::new()
     }
 
     /// Makes what [`Sandbox::attach_code`] wants from a directory of code that will not change any more: the directory

@@ -15,6 +15,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+/// How the records of processes begin that are no sandboxes yet; legal in no sandbox's name.
+const NAMELESS: char = '_';
+
 /// A locked state directory.
 pub(crate) struct State {
     directory: PathBuf,
@@ -76,11 +79,27 @@ impl State {
         Ok(found)
     }
 
-    /// Writes down a process that still waits to be let go. Fails if there is a sandbox of this name.
+    /// Writes down a process that still waits to be let go. Fails if there is one of this name.
     pub(crate) fn write_sandbox(&self, id: &str, pid: Pid) -> io::Result<()> {
         let start = start_time(pid.as_raw_nonzero().get()).ok_or(io::ErrorKind::NotFound)?;
         let mut record = File::create_new(self.sandbox(id))?;
         record.write_all(format!("{} {} {start}\n", self.owner, pid.as_raw_nonzero()).as_bytes())
+    }
+
+    /// A name for the record of a process that is no sandbox yet; no sandbox, and no other process, is called so.
+    pub(crate) fn nameless(&self, serial: u64) -> String {
+        format!("{NAMELESS}{}-{serial}", self.owner)
+    }
+
+    /// Whether a record is of a process that never became a sandbox.
+    pub(crate) fn is_nameless(record: &str) -> bool {
+        record.starts_with(NAMELESS)
+    }
+
+    /// Gives the record of a process another name, when it becomes a sandbox. Fails if there is one of this name.
+    pub(crate) fn rename_sandbox(&self, from: &str, to: &str) -> io::Result<()> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        Ok(renameat_with(CWD, self.sandbox(from), CWD, self.sandbox(to), RenameFlags::NOREPLACE)?)
     }
 
     /// It is gone.

@@ -4,10 +4,11 @@
 //! - [`script`]: what a child does before it executes its program, as data.
 //! - [`syscall`]: one system call by registers, without libc's `errno`.
 //! - [`spawn`]: a child that shares this process's memory, carries out a script and executes.
-//! - [`event`], [`identity`], [`mount`]: single calls that have no safe wrapper elsewhere.
+//! - [`event`], [`identity`], [`kvm`], [`mount`]: single calls that have no safe wrapper elsewhere.
 
 pub(crate) mod event;
 pub(crate) mod identity;
+pub(crate) mod kvm;
 pub(crate) mod mount;
 pub(crate) mod script;
 pub(crate) mod spawn;

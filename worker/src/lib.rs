@@ -20,7 +20,6 @@
 mod calendar;
 mod capacity;
 mod channel;
-mod class;
 mod code;
 pub mod config;
 mod logs;

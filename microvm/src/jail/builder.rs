@@ -14,7 +14,7 @@ use seccompiler::BpfProgram;
 
 use super::entry::{self, Entry};
 use super::root::{self, Root};
-use crate::cgroup::{Group, Parent};
+use crate::cgroup::{Berth, Group, Parent};
 use crate::ids::{Ids, Lease};
 use crate::program::limit_open_files;
 use crate::sandbox::{BootError, BootSpec};
@@ -25,14 +25,11 @@ use crate::sys::spawn::{SpawnError, Spawned, out_of_the_way, spawn};
 /// What booting needs, owned by the thread.
 pub(super) struct Builder {
     root: Root,
-    parent: Arc<Parent>,
     state: Arc<State>,
     ids: Arc<Ids>,
     filters: [BpfProgram; 2],
     settings: Settings,
-    /// The groups of the next sandbox, this thread in them.
-    berth: Option<Group>,
-    serial: u64,
+    berth: Berth,
 }
 
 /// The part of the launcher's configuration that booting needs.
@@ -75,39 +72,27 @@ impl Builder {
         // The thread's own now: files of the root are for all to read, whatever the process likes.
         rustix::process::umask(rustix::fs::Mode::from(0o022));
         let root = Root::prepare(&state.directory().join("root"))?;
-        let mut builder = Self { root, parent, state, ids, filters, settings, berth: None, serial: 0 };
-        builder.prepare_berth()?;
-        Ok(builder)
+        let mut berth = Berth::new(parent);
+        berth.prepare()?;
+        Ok(Self { root, state, ids, filters, settings, berth })
     }
 
     /// Boots. Leaves nothing if it fails.
     pub(super) fn boot(&mut self, spec: &BootSpec) -> Result<Booted, BootError> {
         let failed = |SpawnError { step, source }| BootError { id: spec.id.clone(), step, source };
-        self.prepare_berth().map_err(|error| failed(SpawnError::new("make cgroups", error)))?;
-        let Some(group) = self.berth.take() else {
-            return Err(failed(SpawnError::new("make cgroups", io::ErrorKind::NotFound)));
-        };
+        let group = self.berth.take().map_err(|error| failed(SpawnError::new("make cgroups", error)))?;
         match self.boot_in(spec, &group) {
             Ok((spawned, channel, mounts, ids)) => Ok(Booted { spawned, channel, mounts, group, ids }),
             Err(error) => {
-                self.abandon(&group);
+                self.berth.abandon(&group);
                 Err(failed(error))
             }
         }
     }
 
-    /// Makes the next sandbox's groups and moves this thread there, ahead of time: it takes the kernel some 10 ms.
+    /// Makes the next sandbox's groups ahead of time.
     pub(super) fn prepare_berth(&mut self) -> io::Result<()> {
-        if self.berth.is_none() {
-            self.serial += 1;
-            let group = self.parent.group(&self.serial.to_string())?;
-            if let Err(error) = group.enter() {
-                self.abandon(&group);
-                return Err(error);
-            }
-            self.berth = Some(group);
-        }
-        Ok(())
+        self.berth.prepare()
     }
 
     fn boot_in(&mut self, spec: &BootSpec, group: &Group) -> Result<(Spawned, UnixStream, OwnedFd, Lease), SpawnError> {
@@ -177,21 +162,11 @@ impl Builder {
         fs::write(process.join("gid_map"), ids.range.map(gid))?;
         fs::write(process.join("uid_map"), ids.range.map(uid))
     }
-
-    fn abandon(&self, group: &Group) {
-        let left = self.parent.leave().and_then(|()| group.remove());
-        if let Err(error) = left {
-            tracing::warn!(%error, "a control group stays until the next clean-up");
-        }
-    }
 }
 
 impl Drop for Builder {
     fn drop(&mut self) {
-        if let Some(group) = self.berth.take() {
-            self.abandon(&group);
-        }
-        self.parent.remove();
+        self.berth.close();
         self.state.forget_groups();
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,8 +14,9 @@ use tokio::net::UnixStream;
 use super::builder::Booted;
 use super::launcher::Shared;
 use super::root;
-use crate::cgroup::{Controller, Group};
-use crate::exit::{Child, ExitStatus};
+use crate::account::Account;
+use crate::cgroup::Controller;
+use crate::exit::Child;
 use crate::ids::Lease;
 use crate::program::limit_open_files;
 use crate::sandbox::{BootError, Ended, Limits, Sandbox, SandboxError, SandboxUsage};
@@ -38,9 +39,7 @@ pub(super) struct Cell {
 struct Remains {
     child: Child,
     pid: i32,
-    group: Group,
-    /// The most memory seen, bytes, where no group knows it.
-    peak: AtomicU64,
+    account: Account,
     mounts: Arc<OwnedFd>,
     paused: AtomicBool,
     /// Free for another sandbox when this one is gone.
@@ -64,11 +63,11 @@ impl Cell {
 
     fn watched(id: String, booted: Booted, child: Child, channel: UnixStream, shared: Arc<Shared>) -> Self {
         let Booted { spawned, mounts, group, ids, .. } = booted;
+        let pid = spawned.pid.as_raw_nonzero().get();
         let remains = Remains {
             child,
-            pid: spawned.pid.as_raw_nonzero().get(),
-            group,
-            peak: AtomicU64::new(0),
+            pid,
+            account: Account::new(group, pid),
             mounts: Arc::new(mounts),
             paused: AtomicBool::new(false),
             _ids: ids,
@@ -107,8 +106,8 @@ fn watch(booted: &mut Booted) -> io::Result<(Child, UnixStream)> {
 
 impl Remains {
     fn freeze(&self, frozen: bool) -> io::Result<()> {
-        if self.group.has(Controller::Freezer) {
-            return self.group.freeze(frozen);
+        if self.account.group().has(Controller::Freezer) {
+            return self.account.group().freeze(frozen);
         }
         if !self.child.is_collected() {
             tree::signal(self.pid, if frozen { Signal::STOP } else { Signal::CONT });
@@ -117,30 +116,11 @@ impl Remains {
     }
 
     fn processes(&self) -> io::Result<Vec<Pid>> {
-        match self.group.processes()? {
+        match self.account.group().processes()? {
             Some(pids) => Ok(pids),
             None if self.child.is_collected() => Ok(Vec::new()),
             None => Ok(tree::pids(self.pid).into_iter().filter_map(Pid::from_raw).collect()),
         }
-    }
-
-    /// As the groups count; what they don't, as `/proc` tells.
-    fn usage(&self) -> io::Result<SandboxUsage> {
-        let mut usage = self.group.usage()?;
-        let (memory, cpu) = (self.group.has(Controller::Memory), self.group.has(Controller::CpuAccounting));
-        if (memory && cpu) || self.child.is_collected() {
-            return Ok(usage);
-        }
-        let seen = tree::usage(self.pid);
-        if !memory {
-            let before = self.peak.fetch_max(seen.memory_bytes, Ordering::Relaxed);
-            usage.memory_bytes = seen.memory_bytes;
-            usage.memory_peak_bytes = before.max(seen.memory_bytes);
-        }
-        if !cpu {
-            usage.cpu = seen.cpu;
-        }
-        Ok(usage)
     }
 
     fn kill(&self) {
@@ -152,14 +132,9 @@ impl Remains {
         }
     }
 
-    fn ended(&self, ExitStatus { status, signal }: ExitStatus) -> Ended {
-        let out_of_memory = self.group.usage().is_ok_and(|usage| usage.oom_kills > 0);
-        Ended { status, signal, out_of_memory }
-    }
-
     /// When the first process is gone, so are all others: its end waits for theirs.
     fn remove(&self, id: &str, shared: &Shared) -> io::Result<()> {
-        self.group.remove()?;
+        self.account.group().remove()?;
         shared.state.forget_sandbox(id);
         Ok(())
     }
@@ -190,7 +165,7 @@ impl Sandbox for Cell {
 
     async fn set_limits(&self, limits: Limits) -> Result<(), SandboxError> {
         let cpus = self.shared.cpus.as_deref();
-        self.remains.group.apply(&limits, cpus).map_err(self.failed("set limits"))?;
+        self.remains.account.group().apply(&limits, cpus).map_err(self.failed("set limits"))?;
         for pid in self.remains.processes().map_err(self.failed("list processes"))? {
             limit_open_files(pid, limits.max_open_files).map_err(self.failed("limit open files"))?;
         }
@@ -200,19 +175,15 @@ impl Sandbox for Cell {
     }
 
     fn usage(&self) -> Result<SandboxUsage, SandboxError> {
-        self.remains.usage().map_err(self.failed("read usage"))
+        self.remains.account.usage(&self.remains.child).map_err(self.failed("read usage"))
     }
 
     fn memory_peak_bytes(&self) -> Result<u64, SandboxError> {
-        match self.remains.group.memory_peak_bytes().map_err(self.failed("read the memory peak"))? {
-            Some(peak) => Ok(peak),
-            None => Ok(self.usage()?.memory_peak_bytes),
-        }
+        self.remains.account.memory_peak_bytes(&self.remains.child).map_err(self.failed("read the memory peak"))
     }
 
     fn reset_memory_peak(&self) {
-        self.remains.group.reset_memory_peak();
-        self.remains.peak.store(0, Ordering::Relaxed);
+        self.remains.account.reset_memory_peak();
     }
 
     async fn pause(&self) -> Result<(), SandboxError> {
@@ -226,7 +197,7 @@ impl Sandbox for Cell {
     async fn ended(&self) -> Ended {
         match self.buried {
             Some(ended) => ended,
-            None => self.remains.ended(self.remains.child.ended().await),
+            None => self.remains.account.ended(self.remains.child.ended().await),
         }
     }
 
@@ -235,7 +206,7 @@ impl Sandbox for Cell {
             return Ok(ended);
         }
         self.remains.kill();
-        let ended = self.remains.ended(self.remains.child.ended().await);
+        let ended = self.remains.account.ended(self.remains.child.ended().await);
         let (remains, shared, id) = (Arc::clone(&self.remains), Arc::clone(&self.shared), self.id.clone());
         let removed = self.shared.undertaker.run(move |()| remains.remove(&id, &shared)).await;
         removed.and_then(|outcome| outcome).map_err(self.failed("remove cgroups"))?;

@@ -5,20 +5,19 @@
 //! over the host. By the last step it has three capabilities left (set user, set group, kill), can't regain others,
 //! and is under the filter.
 
-use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use libc::{
-    MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_NPROC,
-    SYS_chdir, SYS_ioctl, SYS_mount, SYS_move_mount, SYS_pivot_root, SYS_seccomp, SYS_setgroups, SYS_sethostname,
-    SYS_setresgid, SYS_setresuid, SYS_setsid, SYS_socket, SYS_umount2, SYS_unshare,
+    MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_NPROC, SYS_chdir,
+    SYS_ioctl, SYS_move_mount, SYS_sethostname, SYS_setsid, SYS_socket, SYS_unshare,
 };
-use seccompiler::{BpfProgram, sock_filter};
+use seccompiler::BpfProgram;
 
 use super::root;
-use crate::program::{default_signals, die_with_parent, execute, limit, prctl, take_descriptors, text};
+use crate::privileges::{become_root_inside, drop_privileges};
+use crate::program::{default_signals, die_with_parent, execute, leave_old_root, limit, mount, take_descriptors, text};
 use crate::sandbox::{BootSpec, Limits};
 use crate::sys::script::{Arg, Script};
 
@@ -35,11 +34,6 @@ const CAP_SETGID: u64 = 6;
 const CAP_SETUID: u64 = 7;
 /// What the first process keeps: enough to start others under another user and to end them.
 const KEPT_CAPABILITIES: [u64; 3] = [CAP_KILL, CAP_SETGID, CAP_SETUID];
-/// One bit for each capability in the kernel's structure.
-const MAX_CAPABILITIES: u64 = 64;
-/// `CAP_CHECKPOINT_RESTORE`, the last as of Linux 6.18; for hosts that hide the number.
-const LAST_KNOWN_CAPABILITY: u64 = 40;
-const CAPABILITY_VERSION_3: u64 = 0x2008_0522;
 
 /// What the host's kernel tells in `/proc` about more than the sandbox, or could be told through it. All of `/proc` is
 /// read-only and belongs to a user that is not in the sandbox; this hides it as well.
@@ -88,17 +82,9 @@ pub(super) fn script(entry: Entry<'_>) -> io::Result<Script> {
     script.step("umask", libc::SYS_umask, [Arg::Number(0o022)]);
     default_signals(&mut script);
     die_with_parent(&mut script);
-    drop_privileges(&mut script, filters);
+    drop_privileges(&mut script, &KEPT_CAPABILITIES, filters);
     execute(&mut script, root::INIT, spec)?;
     Ok(script)
-}
-
-/// Changing the user also forgets who asked to be told of the parent's death: that is asked for later.
-fn become_root_inside(script: &mut Script) {
-    let zero = || Arg::Number(0);
-    script.step("setgroups", SYS_setgroups, [zero(), zero()]);
-    script.step("setresgid", SYS_setresgid, [zero(), zero(), zero()]);
-    script.step("setresuid", SYS_setresuid, [zero(), zero(), zero()]);
 }
 
 fn enter_root(script: &mut Script, trees: Vec<(OwnedFd, &Path)>, limits: &Limits, shm_bytes: u64) -> io::Result<()> {
@@ -123,10 +109,7 @@ fn enter_root(script: &mut Script, trees: Vec<(OwnedFd, &Path)>, limits: &Limits
         let hidden = format!("proc/{name}");
         mount(script, &format!("hide /proc/{name}"), Some("dev/null"), &hidden, None, MS_BIND, None)?;
     }
-    script.step("pivot_root", SYS_pivot_root, [Arg::Text(text(".")?), Arg::Text(text(".")?)]);
-    script.step("leave the old root", SYS_umount2, [Arg::Text(text(".")?), flags(MNT_DETACH as u64)]);
-    script.step("chdir /", SYS_chdir, [Arg::Text(text("/")?)]);
-    Ok(())
+    leave_old_root(script)
 }
 
 /// `MOVE_MOUNT_F_EMPTY_PATH`: the tree is what the descriptor stands for.
@@ -152,66 +135,6 @@ fn set_resource_limits(script: &mut Script) {
     // Open files are limited from outside, where there may be a right to give more than we have.
     limit(script, "limit core files", u64::from(RLIMIT_CORE), 0);
     limit(script, "limit locked memory", u64::from(RLIMIT_MEMLOCK), MEMLOCK_BYTES);
-}
-
-fn drop_privileges(script: &mut Script, filters: &[BpfProgram]) {
-    let last = last_capability();
-    for capability in (0..=last).filter(|capability| !KEPT_CAPABILITIES.contains(capability)) {
-        prctl(script, "drop a capability for good", libc::PR_CAPBSET_DROP, [capability, 0]);
-    }
-    prctl(script, "clear ambient capabilities", libc::PR_CAP_AMBIENT, [libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0]);
-    prctl(script, "no new privileges", libc::PR_SET_NO_NEW_PRIVS, [1, 0]);
-    let kept = KEPT_CAPABILITIES.iter().fold(0_u64, |set, capability| set | 1 << capability);
-    // struct __user_cap_data_struct [2]: effective, permitted, inheritable; all three kept ones are in the low word.
-    let header = Arg::Words(vec![CAPABILITY_VERSION_3]);
-    let data = Arg::Words(vec![kept | kept << 32, 0, 0]);
-    script.step("drop capabilities", libc::SYS_capset, [header, data]);
-    for filter in filters {
-        install_filter(script, filter);
-    }
-}
-
-fn install_filter(script: &mut Script, filter: &BpfProgram) {
-    let words = filter.iter().map(as_word).collect::<Vec<u64>>();
-    // struct sock_fprog: a 16-bit count, then a pointer. The pointer is to memory of the script.
-    let pointer = script.keep(words);
-    let program = Arg::Words(vec![filter.len() as u64, pointer]);
-    let mode = Arg::Number(u64::from(libc::SECCOMP_SET_MODE_FILTER));
-    script.step("seccomp", SYS_seccomp, [mode, Arg::Number(0), program]);
-}
-
-/// One instruction as it lies in memory.
-fn as_word(instruction: &sock_filter) -> u64 {
-    let [code_low, code_high] = instruction.code.to_ne_bytes();
-    let [a, b, c, d] = instruction.k.to_ne_bytes();
-    u64::from_ne_bytes([code_low, code_high, instruction.jt, instruction.jf, a, b, c, d])
-}
-
-fn mount(
-    script: &mut Script,
-    name: &str,
-    source: Option<impl AsRef<OsStr>>,
-    target: impl AsRef<OsStr>,
-    kind: Option<&str>,
-    mount_flags: u64,
-    options: Option<&str>,
-) -> io::Result<()> {
-    let pointer = |value: Option<CString>| value.map_or(Arg::Number(0), Arg::Text);
-    let args = [
-        pointer(source.map(|source| text(source.as_ref())).transpose()?),
-        Arg::Text(text(target.as_ref())?),
-        pointer(kind.map(text).transpose()?),
-        flags(mount_flags),
-        pointer(options.map(text).transpose()?),
-    ];
-    script.step(name, SYS_mount, args);
-    Ok(())
-}
-
-/// The highest capability of this kernel.
-fn last_capability() -> u64 {
-    let known = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap");
-    known.ok().and_then(|number| number.trim().parse().ok()).unwrap_or(LAST_KNOWN_CAPABILITY).min(MAX_CAPABILITIES - 1)
 }
 
 fn flags(value: u64) -> Arg {

@@ -11,8 +11,9 @@ use super::cell::Cell;
 use super::doorman::Doorman;
 use super::unenforced::{self, LIMITS, Limit};
 use super::{JailConfig, JailError, filter, root, rootless};
-use crate::cgroup::{self, Controller, Layout, Parent};
+use crate::cgroup::{Controller, Layout, Parent};
 use crate::ids::Ids;
+use crate::leftovers;
 use crate::sandbox::{BootError, BootSpec, Isolation, Launcher, Sandbox, SandboxError, Unenforced};
 use crate::state::State;
 use crate::thread::Thread;
@@ -109,7 +110,8 @@ impl Launcher for JailLauncher {
     async fn clean_up(&self) -> Result<usize, SandboxError> {
         let state = Arc::clone(&self.shared.state);
         let id = state.directory().display().to_string();
-        let cleaned = self.shared.undertaker.run(move |()| clean_up(&state)).await.and_then(|outcome| outcome);
+        let cleaned =
+            self.shared.undertaker.run(move |()| leftovers::clean_up(&state)).await.and_then(|outcome| outcome);
         cleaned.map_err(|source| SandboxError { id, step: "clean up".to_owned(), source })
     }
 }
@@ -120,18 +122,4 @@ impl Drop for JailLauncher {
         self.builder.settle();
         self.shared.undertaker.settle();
     }
-}
-
-/// Kills and removes what the state directory lists of earlier launchers.
-fn clean_up(state: &State) -> io::Result<usize> {
-    // Groups first: a paused sandbox does not die of a signal before it is thawed.
-    for (record, groups) in state.earlier_groups()? {
-        cgroup::remove_leftovers(&groups)?;
-        std::fs::remove_file(record)?;
-    }
-    let sandboxes = state.kill_earlier_sandboxes()?;
-    for id in &sandboxes {
-        state.forget_sandbox(id);
-    }
-    Ok(sandboxes.len())
 }

@@ -28,7 +28,7 @@ use crate::sys;
 use crate::sys::mount::Use;
 
 /// Where code is attached.
-pub(super) const TASK_ROOT: &str = "/var/task";
+pub(crate) const TASK_ROOT: &str = "/var/task";
 /// Where the first program is seen inside.
 pub(super) const INIT: &str = "/run/hearth/init";
 /// Tries to make the tree read-only while children are being started.
@@ -36,7 +36,7 @@ const READ_ONLY_TRIES_MAX: u32 = 100;
 /// Pause between two of them.
 const READ_ONLY_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 /// Who runs programs that are not the first: the user Lambda has, user 993 of group 990.
-pub(super) const USER: (u32, u32) = (993, 990);
+pub(crate) const USER: (u32, u32) = (993, 990);
 
 /// The host's directories (or links to them) that are shared whole.
 const SHARED: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];

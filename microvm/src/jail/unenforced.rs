@@ -5,29 +5,32 @@ use crate::kernel::{PROCESSES_COUNTED_BY_NAMESPACE, Version};
 use crate::sandbox::Unenforced;
 
 /// A limit, by the name that the probe has for it, too, and the controller that must be there for it.
-pub(super) struct Limit {
+pub(crate) struct Limit {
     what: &'static str,
     controller: Controller,
 }
 
+/// For whom only the share of the processors depends on a controller.
+pub(crate) const CPU_SHARE: Limit = Limit { what: "CPU share", controller: Controller::Cpu };
+
 /// What is measured or paused without a controller is found in `/proc`: less exact, but there.
-pub(super) const LIMITS: [Limit; 3] = [
+pub(crate) const LIMITS: [Limit; 3] = [
     Limit { what: "memory limit", controller: Controller::Memory },
-    Limit { what: "CPU share", controller: Controller::Cpu },
+    CPU_SHARE,
     Limit { what: "process limit", controller: Controller::Pids },
 ];
 
 impl Limit {
-    pub(super) fn holds(&self, controllers: &[Controller]) -> bool {
+    pub(crate) fn holds(&self, controllers: &[Controller]) -> bool {
         controllers.contains(&self.controller) || (self.controller == Controller::Pids && Self::by_resource())
     }
 
     /// Whether a resource limit can stand for the controller of processes: where it counts by user namespace.
-    pub(super) fn by_resource() -> bool {
+    pub(crate) fn by_resource() -> bool {
         Version::running() >= PROCESSES_COUNTED_BY_NAMESPACE
     }
 
-    pub(super) fn tell(&self) -> Unenforced {
+    pub(crate) fn tell(&self) -> Unenforced {
         Unenforced {
             what: self.what.to_owned(),
             why: format!("the {} cgroup controller is missing or can't be written here", self.controller),
@@ -39,7 +42,7 @@ impl Limit {
 }
 
 /// All programs of a sandbox run as one user, the launcher's own.
-pub(super) fn own_user() -> Unenforced {
+pub(crate) fn own_user() -> Unenforced {
     Unenforced {
         what: "users of its own for each sandbox".to_owned(),
         why: "this user has no subordinate user ids, or newuidmap is missing".to_owned(),

@@ -42,6 +42,15 @@ pub struct Kernel {
     pub modules: Vec<PathBuf>,
 }
 
+impl Kernel {
+    /// The same, with its files' absolute paths, `directory` being that of its list.
+    #[must_use]
+    pub fn below(&self, directory: &Path) -> Self {
+        let modules = self.modules.iter().map(|module| directory.join(module)).collect();
+        Self { file: directory.join(&self.file), modules, ..self.clone() }
+    }
+}
+
 /// A root file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {

@@ -47,6 +47,13 @@ impl SpawnError {
     }
 }
 
+impl From<io::Error> for SpawnError {
+    /// Of the thread that was to be its parent.
+    fn from(source: io::Error) -> Self {
+        Self::new("start a thread", source)
+    }
+}
+
 /// Moves a descriptor out of the way of 0–3 (close-on-exec), for use in a script.
 pub(crate) fn out_of_the_way(fd: impl AsFd) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(fd, LOWEST_FD)?)

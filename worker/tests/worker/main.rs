@@ -5,6 +5,5 @@ mod fake;
 mod fixture;
 mod hostile;
 mod lifecycle;
-mod microvms;
 mod neighbours;
 mod real;
