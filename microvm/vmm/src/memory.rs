@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
+use vm_memory::{FileOffset, GuestAddress, GuestMemoryBackend as _, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
 use crate::layout::{HIGH_RAM_START, LOW_RAM_MAX_BYTES};
 
@@ -55,6 +55,13 @@ pub fn map(file: &File, memory_mib: u32, mapping: Mapping) -> io::Result<GuestMe
     });
     let mapped = mapped.collect::<io::Result<Vec<_>>>()?;
     GuestMemory::from_regions(mapped).map_err(io::Error::other)
+}
+
+/// How `memory` was mapped.
+#[must_use]
+pub fn mapping(memory: &GuestMemory) -> Mapping {
+    let is_shared = memory.iter().any(|region| region.flags() & libc::MAP_SHARED != 0);
+    if is_shared { Mapping::Shared } else { Mapping::Private }
 }
 
 #[cfg(test)]

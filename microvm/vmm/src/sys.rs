@@ -4,6 +4,7 @@
 
 pub(crate) mod event;
 pub(crate) mod exit_flag;
+pub(crate) mod guest_memory;
 pub(crate) mod handed;
 pub(crate) mod memory;
 pub(crate) mod populate;

@@ -3,6 +3,13 @@
 //! A device knows queues, features and its configuration space; the [`transport`] knows registers, status and
 //! addresses; the event loop knows descriptors. All three meet in [`VirtioDevice`].
 
+pub mod alarm;
+pub mod balloon;
+pub mod block;
+pub mod chain;
+pub mod entropy;
+pub mod rate_limiter;
+pub mod service;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;
@@ -70,6 +77,14 @@ pub trait VirtioDevice: Any + Send {
     fn restore(&mut self, _saved: &[u8]) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Reads a configuration space that is `space`: bytes beyond its end are zero.
+pub fn read_space(space: &[u8], offset: u64, data: &mut [u8]) {
+    data.fill(0);
+    let rest = usize::try_from(offset).ok().and_then(|offset| space.get(offset..)).unwrap_or_default();
+    let length = rest.len().min(data.len());
+    data[..length].copy_from_slice(&rest[..length]);
 }
 
 /// A descriptor to wait for, level-triggered.

@@ -16,6 +16,26 @@ impl Driver {
     ///
     /// The device did what it may not.
     pub fn run_hostile(&mut self, queue: usize, bytes: &[u8]) {
+        let heads = self.scatter(queue, bytes);
+        let before = self.get(0, MEMORY_BYTES as usize);
+        self.notify(queue);
+        let table = &before[queue * 0x1000..][..usize::from(self.queues[queue].size) * DESCRIPTOR_BYTES];
+        let hits_rings = writable(table, &before).into_iter().any(|range| range.start < BUFFERS);
+        let mut available: Vec<u32> = heads.into_iter().map(u32::from).collect();
+        for (head, _) in self.used(queue) {
+            if hits_rings {
+                // The driver had its own rings overwritten, so anything may have become available.
+                assert!(head < u32::from(self.queues[queue].size), "{head} is no head");
+                continue;
+            }
+            let at = available.iter().position(|candidate| *candidate == head);
+            available.swap_remove(at.unwrap_or_else(|| panic!("{head} was used, and is not one of {available:?}")));
+        }
+        self.check_changes(queue, &before);
+    }
+
+    /// Makes rings and buffers of `bytes` as [`Self::run_hostile`] does; returns the heads that are available.
+    pub fn scatter(&mut self, queue: usize, bytes: &[u8]) -> Vec<u16> {
         let size = usize::from(self.queues[queue].size);
         let (count, bytes) = bytes.split_first().map_or((0, bytes), |(n, rest)| (usize::from(*n) % (size + 1), rest));
         let (heads, bytes) = bytes.split_at(count.min(bytes.len()));
@@ -24,17 +44,13 @@ impl Driver {
         for (index, raw) in (0_u16..).zip(table.as_chunks().0) {
             self.set_descriptor(queue, index, bent(Descriptor::from_bytes(raw)));
         }
-        for head in heads {
-            self.make_available(queue, u16::from(*head));
-        }
-        let before = self.get(0, MEMORY_BYTES as usize);
-        self.notify(queue);
-        let mut available: Vec<u32> = heads.iter().map(|head| u32::from(*head)).collect();
-        for (head, _) in self.used(queue) {
-            let at = available.iter().position(|candidate| *candidate == head);
-            available.swap_remove(at.unwrap_or_else(|| panic!("{head} was used, and is not one of {available:?}")));
-        }
-        self.check_changes(queue, &before);
+        // One head in eight is out of range.
+        let heads: Vec<u16> = heads
+            .iter()
+            .map(|head| if *head < 224 { u16::from(*head) % size as u16 } else { u16::from(*head) })
+            .collect();
+        heads.iter().for_each(|head| self.make_available(queue, *head));
+        heads
     }
 
     /// Panics where memory differs from `before`, outside what the device may write in queue `queue`.

@@ -99,10 +99,11 @@ impl Transport {
         [self.device_features_select, self.driver_features_select, self.queue_select] = state.selectors;
         self.queues.clone_from(&state.queues);
         self.device.restore(&state.device).map_err(|source| StateError::Device { device_type, source })?;
+        // First, so that a device can have more to say when it starts.
+        self.interrupt.restore(state.interrupt_status, state.generation);
         if self.status.is_running() {
             self.activate().ok_or(damaged("queues"))?;
         }
-        self.interrupt.restore(state.interrupt_status, state.generation);
         for event in &self.queue_events {
             // Fails only when its counter is full, which it can't be here.
             let _ = event.write(1);
