@@ -24,6 +24,7 @@ mod confinement;
 pub mod control;
 pub mod devices;
 mod event_loop;
+pub mod generation;
 pub mod layout;
 pub mod machine;
 pub mod memory;

@@ -4,6 +4,8 @@
 //! the offset is set anew, from the first vCPU; the others keep their distance to it. The guest's clocks count from
 //! the counter, so the time between snapshot and restore did not pass for them.
 
+use std::ops::Deref;
+
 use kvm_bindings::kvm_msr_entry;
 use kvm_ioctls::VcpuFd;
 use serde::{Deserialize, Serialize};
@@ -30,7 +32,7 @@ impl Tsc {
 }
 
 /// Sets the counters of all vCPUs. After their CPUID, before their timers.
-pub fn restore(vcpus: &[VcpuFd], states: &[VcpuState]) -> Result<(), StateError> {
+pub fn restore(vcpus: &[impl Deref<Target = VcpuFd>], states: &[VcpuState]) -> Result<(), StateError> {
     let (Some(first), Some(saved_first)) = (vcpus.first(), states.first().map(|state| state.tsc)) else {
         return Ok(());
     };
