@@ -1,4 +1,4 @@
-//! The four operations of the Runtime API.
+//! The operations of the Runtime API.
 
 use std::fmt;
 use std::io;
@@ -75,6 +75,20 @@ impl Client {
             Some(context) if answer.status == OK => Ok((answer.body, context)),
             _ => Err(refused("GET", &path, answer.status, &answer.body)),
         }
+    }
+
+    /// Says that the init is over and the sandbox may be snapshotted; returns when it was restored. Only for functions whose
+    /// versions start from a snapshot, after the init and before the first [`Self::next_invocation`].
+    pub fn restore_next(&mut self) -> Result<(), ClientError> {
+        let path = format!("{API}/restore/next");
+        let answer =
+            self.connection.request("GET", &path, &[], b"").map_err(|source| io_error("GET", &path, source))?;
+        if answer.status == OK { Ok(()) } else { Err(refused("GET", &path, answer.status, &answer.body)) }
+    }
+
+    /// Posts the error of what was to be done after the restore. End the process then.
+    pub fn fail_restore(&mut self, error_type: &str, message: &str) -> Result<(), ClientError> {
+        self.post_error(&format!("{API}/restore/error"), error_type, message)
     }
 
     /// Posts the answer to an invocation. One that is too large has been answered by the platform: no error here.

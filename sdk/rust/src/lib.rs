@@ -35,6 +35,9 @@ pub use http::EVENT_MAX_BYTES;
 /// API").
 const RUNTIME_API_VARIABLE: &str = "AWS_LAMBDA_RUNTIME_API";
 
+/// Says how a sandbox was started; `snap-start` where a snapshot is taken after the init.
+const INITIALIZATION_TYPE_VARIABLE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
+
 /// The function can't go on: its platform is not there, or not what it should be.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -43,6 +46,8 @@ pub enum RunError {
     NoPlatform,
     /// The Runtime API failed.
     Client(ClientError),
+    /// What was to be done around the snapshot failed, which the platform was told.
+    Hook(String),
 }
 
 impl Display for RunError {
@@ -50,6 +55,7 @@ impl Display for RunError {
         match self {
             Self::NoPlatform => write!(f, "{RUNTIME_API_VARIABLE} is not set: start this through a function platform"),
             Self::Client(error) => Display::fmt(error, f),
+            Self::Hook(message) => write!(f, "around the snapshot: {message}"),
         }
     }
 }
@@ -57,7 +63,7 @@ impl Display for RunError {
 impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NoPlatform => None,
+            Self::NoPlatform | Self::Hook(_) => None,
             Self::Client(error) => Some(error),
         }
     }
@@ -67,6 +73,40 @@ impl From<ClientError> for RunError {
     fn from(error: ClientError) -> Self {
         Self::Client(error)
     }
+}
+
+/// Has the platform take its snapshot here, if this version of the function starts from one. Call it at the end of the init,
+/// before [`run`]; elsewhere it does nothing, and neither hook is called.
+///
+/// `before` is the last that runs before the snapshot: close connections there. All sandboxes of this version go on behind
+/// it, each with `after`: what must not be the same in two of them begins anew there, such as the seed of a generator
+/// that does not ask the kernel each time. An error of either ends the function: return the one that this returns.
+pub fn snapshot<E: Display>(
+    before: impl FnOnce() -> Result<(), E>,
+    after: impl FnOnce() -> Result<(), E>,
+) -> Result<(), RunError> {
+    if std::env::var(INITIALIZATION_TYPE_VARIABLE).is_ok_and(|kind| kind == "snap-start") {
+        let address = std::env::var(RUNTIME_API_VARIABLE).map_err(|_| RunError::NoPlatform)?;
+        around(&mut Client::new(address), before, after)?;
+    }
+    Ok(())
+}
+
+fn around<E: Display>(
+    client: &mut Client,
+    before: impl FnOnce() -> Result<(), E>,
+    after: impl FnOnce() -> Result<(), E>,
+) -> Result<(), RunError> {
+    if let Err(error) = before() {
+        client.fail_init("Runtime.BeforeSnapshotError", &error.to_string())?;
+        return Err(RunError::Hook(error.to_string()));
+    }
+    client.restore_next()?;
+    if let Err(error) = after() {
+        client.fail_restore("Runtime.AfterRestoreError", &error.to_string())?;
+        return Err(RunError::Hook(error.to_string()));
+    }
+    Ok(())
 }
 
 /// Serves invocations with `handler` until the process is ended. Returns only with an error.
@@ -115,5 +155,54 @@ where
             Ok(Err(error)) => client.fail(&context.request_id, "Runtime.MarshalError", &error.to_string())?,
             Err(error) => client.fail(&context.request_id, std::any::type_name::<E>(), &error.to_string())?,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A platform that answers each request with the next of these statuses; the requests' lines.
+    fn platform(statuses: &'static [u16]) -> (Client, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Client::new(listener.local_addr().unwrap().to_string());
+        let requests = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let answer = |status: &u16| {
+                let mut buffer = [0; 4096];
+                let length = stream.read(&mut buffer).unwrap();
+                write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n").unwrap();
+                String::from_utf8_lossy(&buffer[..length]).lines().next().unwrap().to_owned()
+            };
+            statuses.iter().map(answer).collect()
+        });
+        (client, requests)
+    }
+
+    #[test]
+    fn the_snapshot_lies_between_the_hooks() {
+        let (mut client, requests) = platform(&[200]);
+        let ran = std::cell::RefCell::new(Vec::new());
+        let hook = |name| {
+            ran.borrow_mut().push(name);
+            Ok::<_, &str>(())
+        };
+        around(&mut client, || hook("before"), || hook("after")).unwrap();
+        assert_eq!(ran.into_inner(), ["before", "after"]);
+        assert_eq!(requests.join().unwrap(), ["GET /2018-06-01/runtime/restore/next HTTP/1.1"]);
+    }
+
+    #[test]
+    fn a_failing_hook_is_told_and_ends_the_function() {
+        let (mut client, requests) = platform(&[202]);
+        let failed = around(&mut client, || Err("no"), || unreachable!("nothing was restored"));
+        assert!(matches!(failed, Err(RunError::Hook(message)) if message == "no"));
+        assert_eq!(requests.join().unwrap(), ["POST /2018-06-01/runtime/init/error HTTP/1.1"]);
+        let (mut client, requests) = platform(&[200, 202]);
+        assert!(around(&mut client, || Ok(()), || Err("no")).is_err());
+        assert_eq!(requests.join().unwrap()[1], "POST /2018-06-01/runtime/restore/error HTTP/1.1");
     }
 }

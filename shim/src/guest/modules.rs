@@ -24,8 +24,8 @@ pub(super) fn load() -> Result<(), SetupError> {
         let loaded = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .and_then(|file| rustix::system::finit_module(file, c"", 0));
         match loaded {
-            // Some kernels have it built in.
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            // Some kernels have it built in, and some modules are for a processor that this is not.
+            Ok(()) | Err(rustix::io::Errno::EXIST | rustix::io::Errno::NODEV) => {}
             Err(error) => return Err(SetupError::at(format!("load the module {name}"))(error.into())),
         }
     }
