@@ -26,7 +26,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
-use kvm_ioctls::{Cap, VcpuFd, VmFd};
+use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use seccompiler::BpfProgram;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 
@@ -60,6 +60,8 @@ pub struct Parts {
     pub huge_pages: bool,
     /// vCPUs, 1 to [`VCPUS_MAX`].
     pub vcpus: u8,
+    /// Where its first vCPU starts; absent if all of them get their state from a snapshot.
+    pub start: Option<VcpuStart>,
     /// Its devices.
     pub devices: Fitted,
     /// What system calls a vCPU's thread may make; any if `None`.
@@ -128,7 +130,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Makes it, at rest, its vCPUs as after a reset.
+    /// Makes it, at rest. Without [`Parts::start`] its vCPUs are as KVM made them.
     pub fn create(parts: Parts) -> Result<Self, MachineError> {
         let (memory_mib, vcpus) = (parts.memory_mib, parts.vcpus);
         if !(MEMORY_MIN_MIB..=MEMORY_MAX_MIB).contains(&memory_mib) || !(1..=VCPUS_MAX).contains(&vcpus) {
@@ -152,14 +154,11 @@ impl Machine {
         }
         msr::confine(&vm).during("filtering model-specific registers")?;
 
-        let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).during("asking for CPU features")?;
-        let template = Template::new(&supported, vcpus);
-        let create = |id| {
-            let vcpu = vm.create_vcpu(u64::from(id)).during("creating a vCPU")?;
-            vcpu.set_cpuid2(&template.of(id).during("composing CPU features")?).during("setting CPU features")?;
-            Ok(Vcpu::new(vcpu))
-        };
-        let vcpus = (0..vcpus).map(create).collect::<Result<Vec<_>, MachineError>>()?;
+        let create = |id: u8| vm.create_vcpu(id.into()).during("creating a vCPU");
+        let vcpus = (0..vcpus).map(create).collect::<Result<Vec<_>, _>>()?;
+        if let Some(start) = parts.start {
+            set_start(&kvm, &vcpus, start)?;
+        }
         let stop = Arc::new(Stop::new().during("making an event")?);
         let wired = wiring::wire(parts.devices, &vm, &memory, &stop)?;
         vcpu::prepare_signal().during("preparing to stop vCPUs")?;
@@ -171,23 +170,18 @@ impl Machine {
             exits: 0.into(),
             filter: parts.vcpu_filter,
         };
-        let mut machine =
-            Self { vcpus, around: Arc::new(around), transports: wired.transports, vm, memory, is_running: false };
+        let mut machine = Self {
+            vcpus: vcpus.into_iter().map(Vcpu::new).collect(),
+            around: Arc::new(around),
+            transports: wired.transports,
+            vm,
+            memory,
+            is_running: false,
+        };
         for (index, vcpu) in machine.vcpus.iter_mut().enumerate() {
             vcpu.spawn(index, &machine.around).during("starting a vCPU's thread")?;
         }
         Ok(machine)
-    }
-
-    /// Puts its vCPUs where a boot image's first instruction is.
-    pub fn set_start(&self, start: VcpuStart) -> Result<(), MachineError> {
-        for vcpu in &self.vcpus {
-            registers::set_firmware_state(&vcpu.fd()).during("setting registers")?;
-        }
-        match self.vcpus.first() {
-            Some(first) => registers::set_start(&first.fd(), start).during("setting the first registers"),
-            None => Ok(()),
-        }
     }
 
     /// Lets the vCPUs run, unless the machine has stopped.
@@ -261,6 +255,21 @@ impl Machine {
             self.memory.iter().map(|region| region.get_host_address(MemoryRegionAddress(0)).map_or(0, |at| at as u64));
         [parts.next().unwrap_or(0), parts.next().unwrap_or(0)]
     }
+}
+
+/// Puts new vCPUs where firmware would have left them, and the first at `start`.
+fn set_start(kvm: &Kvm, vcpus: &[VcpuFd], start: VcpuStart) -> Result<(), MachineError> {
+    let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).during("asking for CPU features")?;
+    let template = Template::new(&supported, vcpus.len() as u8);
+    for (id, vcpu) in vcpus.iter().enumerate() {
+        vcpu.set_cpuid2(&template.of(id as u8).during("composing CPU features")?).during("setting CPU features")?;
+        registers::set_firmware_state(vcpu, template.extended_states()).during("setting registers")?;
+    }
+    let first = vcpus.first().into_iter();
+    first
+        .map(|first| registers::set_start(first, start))
+        .collect::<Result<(), _>>()
+        .during("setting the first registers")
 }
 
 impl Drop for Machine {

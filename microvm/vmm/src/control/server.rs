@@ -13,7 +13,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::{
-    Boot, CONTROL_FD, Event, FdIndex, FromVmm, MemoryFile, Packet, Reply, Request, VERSION, VmmStats, receive, send,
+    Boot, CONTROL_FD, Event, FdIndex, FromVmm, MemoryFile, Packet, Reply, Request, VERSION, VcpuStart, VmmStats,
+    receive, send,
 };
 use crate::confinement::{self, Thread};
 use crate::devices::fitting::{self, Descriptors};
@@ -100,14 +101,13 @@ impl Server {
     }
 
     fn boot(&mut self, boot: &Boot, descriptors: &mut Descriptors) -> Result<(), Refusal> {
-        let machine = self.create(boot.vcpus, boot.kvm, boot.memory, &boot.devices, descriptors)?;
-        machine.set_start(boot.start)?;
+        let machine = self.create((boot.vcpus, Some(boot.start)), boot.kvm, boot.memory, &boot.devices, descriptors)?;
         self.keep(machine, boot.resume)
     }
 
     fn create(
         &self,
-        vcpus: u8,
+        (vcpus, start): (u8, Option<VcpuStart>),
         kvm: FdIndex,
         memory: MemoryFile,
         devices: &super::Devices,
@@ -123,6 +123,7 @@ impl Server {
             mapping: memory.mapping,
             huge_pages: memory.huge_pages,
             vcpus,
+            start,
             devices: fitting::fit(devices, descriptors)?,
             vcpu_filter: Some(confinement::filter(Thread::Vcpu)?),
         };

@@ -121,6 +121,13 @@ impl Template {
         Self { entries, vcpus }
     }
 
+    /// The states that `XSAVE` can save, as `XCR0` counts them; 0 without `XSAVE`.
+    pub(super) fn extended_states(&self) -> u64 {
+        let has_xsave = self.entries.iter().any(|entry| entry.function == 1 && entry.ecx & bits(&[26]) != 0);
+        let states = self.entries.iter().find(|entry| (entry.function, entry.index) == (0xd, 0));
+        states.filter(|_| has_xsave).map_or(0, |entry| entry.eax.into())
+    }
+
     /// For vCPU `id`, which is also its APIC id: one socket, a core for each, no threads.
     pub(super) fn of(&self, id: u8) -> Result<CpuId, kvm_ioctls::Error> {
         let (cores, id) = (u32::from(self.vcpus), u32::from(id));

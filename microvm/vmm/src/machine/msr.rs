@@ -68,6 +68,7 @@ const ALLOWED: &[u32] = &[
     0xc001_0010,
     0xc001_0015,
     0xc001_001f, // AMD: SYSCFG, HWCR, NB_CFG
+    0xc001_0055, // AMD: INT_PENDING_MSG, which Linux reads on CPUs with erratum 400
     0xc001_011f, // AMD: VIRT_SPEC_CTRL
     0xc001_1020,
     0xc001_1029, // AMD: LS_CFG, DE_CFG

@@ -1,6 +1,6 @@
 //! The first vCPU at its first instruction, and the local APIC of each.
 
-use kvm_bindings::{Msrs, kvm_lapic_state, kvm_msr_entry, kvm_segment, kvm_sregs};
+use kvm_bindings::{Msrs, kvm_lapic_state, kvm_msr_entry, kvm_segment, kvm_sregs, kvm_xcrs};
 use kvm_ioctls::VcpuFd;
 
 use crate::control::{Entry, VcpuStart};
@@ -71,14 +71,22 @@ fn set_segments(special: &mut kvm_sregs, long: bool) {
 }
 
 /// What firmware would have left in every vCPU: fast string instructions on (Linux turns `ERMS` off without), memory
-/// cached by default, and the local APIC's lines to the PIC (MP specification 1.4, 3.6.2.2).
-pub(super) fn set_firmware_state(vcpu: &VcpuFd) -> Result<(), kvm_ioctls::Error> {
+/// cached by default, all `states` enabled in XCR0, and the local APIC's lines to the PIC (MP specification 1.4, 3.6.2.2).
+///
+/// XCR0 is set because some KVM hosts are themselves emulated and do not notice when the guest sets it: KVM would then
+/// go on with the value it knows, and the guest's SSE state would be lost.
+pub(super) fn set_firmware_state(vcpu: &VcpuFd, states: u64) -> Result<(), kvm_ioctls::Error> {
     const FAST_STRINGS: u64 = 1;
     const MTRR_ENABLED_WRITE_BACK: u64 = 1 << 11 | 6;
     let entry = |index, data| kvm_msr_entry { index, data, ..kvm_msr_entry::default() };
     let entries = [entry(MSR_MISC_ENABLE, FAST_STRINGS), entry(MSR_MTRR_DEFAULT, MTRR_ENABLED_WRITE_BACK)];
     let msrs = Msrs::from_entries(&entries).map_err(|_| kvm_ioctls::Error::new(libc::E2BIG))?;
     vcpu.set_msrs(&msrs)?;
+    if states != 0 {
+        let mut control = kvm_xcrs { nr_xcrs: 1, ..kvm_xcrs::default() };
+        control.xcrs[0].value = states;
+        vcpu.set_xcrs(&control)?;
+    }
     const EXTERNAL: u32 = 7 << 8;
     const NMI: u32 = 4 << 8;
     const LINT0: usize = 0x350;
