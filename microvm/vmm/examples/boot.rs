@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! boot --kernel FILE [--initrd FILE] [--cmdline TEXT] [--memory MIB] [--vcpus N] [--root IMAGE] [--code IMAGE]
-//!      [--acpi] [--entry pvh|linux64] [--huge] [--shared FILE] [--no-serial] [--quiet] [--vmm PROGRAM] [--times]
+//!      [--entropy] [--balloon] [--acpi] [--entry pvh|linux64] [--huge] [--shared FILE] [--no-serial] [--quiet] [--vmm PROGRAM] [--times]
 //! ```
 //!
 //! The serial console goes to standard output, so does what comes over the vsock channel; standard input goes into the
-//! channel. Ends when the machine does; `--times` tells the milliseconds of each step on standard error.
+//! channel, but for the lines `:attach IMAGE`, `:balloon MIB`, `:pause`, `:resume` and `:stats`, which are requests to
+//! the VMM (`--empty-code` makes a code drive to attach to); answers go to standard error. Ends when the machine does; `--times` tells the milliseconds of each step on standard error.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -34,6 +35,9 @@ struct Options {
     vcpus: u8,
     root: Option<PathBuf>,
     code: Option<PathBuf>,
+    empty_code: bool,
+    entropy: bool,
+    balloon: bool,
     acpi: bool,
     entry: Option<Entry>,
     huge_pages: bool,
@@ -59,6 +63,9 @@ fn options() -> Result<Options, String> {
             "--code" => options.code = Some(value()?.into()),
             "--shared" => options.shared = Some(value()?.into()),
             "--vmm" => options.vmm = Some(value()?.into()),
+            "--empty-code" => options.empty_code = true,
+            "--entropy" => options.entropy = true,
+            "--balloon" => options.balloon = true,
             "--acpi" => options.acpi = true,
             "--huge" => options.huge_pages = true,
             "--no-serial" => options.serial = false,
@@ -121,12 +128,19 @@ fn run(options: &Options) -> io::Result<()> {
         serial: if options.serial { Some(luggage.add(io::stdout().as_fd().try_clone_to_owned()?)) } else { None },
         channel: Some(luggage.add(theirs)),
         root: drive(&options.root, &mut luggage)?,
-        code: drive(&options.code, &mut luggage)?,
-        ..Devices::default()
+        code: match drive(&options.code, &mut luggage)? {
+            None if options.empty_code => Some(Drive { image: None, bandwidth: None, requests: None }),
+            drive => drive,
+        },
+        entropy: options.entropy,
+        balloon: options.balloon,
+        net: None,
     };
     let mut slots = vec![Slot::Vsock];
     slots.extend(devices.root.map(|_| Slot::Root));
     slots.extend(devices.code.map(|_| Slot::Code));
+    slots.extend(devices.entropy.then_some(Slot::Entropy));
+    slots.extend(devices.balloon.then_some(Slot::Balloon));
 
     let memory = match &options.shared {
         Some(path) => File::options().read(true).write(true).create(true).truncate(true).open(path)?,
@@ -179,8 +193,13 @@ fn run(options: &Options) -> io::Result<()> {
     if let FromVmm::Reply(Reply::Failed { reason }) = reply {
         return Err(io::Error::other(reason));
     }
-    join(channel)?;
-    let end = next(&control);
+    join(channel, control.try_clone()?)?;
+    let end = loop {
+        match next(&control) {
+            Ok(FromVmm::Reply(reply)) => eprintln!("boot: {reply:?}"),
+            end => break end,
+        }
+    };
     tell(&format!("{end:?}"));
     let status = vmm.wait()?;
     match end? {
@@ -194,10 +213,19 @@ fn next(control: &OwnedFd) -> io::Result<FromVmm> {
     Ok(packet.message)
 }
 
-/// Standard input into the channel, the channel to standard output.
-fn join(channel: UnixStream) -> io::Result<()> {
+/// Standard input into the channel or, request by request, to the VMM; the channel to standard output.
+fn join(channel: UnixStream, control: OwnedFd) -> io::Result<()> {
     let (mut from, mut to) = (channel.try_clone()?, channel);
-    std::thread::spawn(move || io::copy(&mut io::stdin(), &mut to));
+    std::thread::spawn(move || -> io::Result<()> {
+        for line in io::stdin().lines() {
+            let line = line?;
+            match line.strip_prefix(':') {
+                Some(request) => ask(&control, request).unwrap_or_else(|error| eprintln!("boot: {request}: {error}")),
+                None => writeln!(to, "{line}")?,
+            }
+        }
+        to.shutdown(std::net::Shutdown::Write)
+    });
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
@@ -208,4 +236,17 @@ fn join(channel: UnixStream) -> io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// A line of standard input as a request.
+fn ask(control: &OwnedFd, line: &str) -> io::Result<()> {
+    let (word, argument) = line.split_once(' ').unwrap_or((line, ""));
+    match word {
+        "attach" => send(control, &Request::AttachCode { image: 0 }, &[File::open(argument)?.as_fd()]),
+        "balloon" => send(control, &Request::SetBalloon { mib: argument.parse().map_err(io::Error::other)? }, &[]),
+        "pause" => send(control, &Request::Pause, &[]),
+        "resume" => send(control, &Request::Resume, &[]),
+        "stats" => send(control, &Request::Stats, &[]),
+        _ => Err(io::Error::other("is no request: attach IMAGE, balloon MIB, pause, resume, stats")),
+    }
 }

@@ -11,6 +11,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::PoisonError;
 
 use super::{
     Boot, CONTROL_FD, Event, FdIndex, FromVmm, MemoryFile, Packet, Reply, Request, VERSION, VcpuStart, VmmStats,
@@ -18,7 +19,11 @@ use super::{
 };
 use crate::confinement::{self, Thread};
 use crate::devices::fitting::{self, Descriptors};
+use crate::devices::virtio::VirtioDevice;
+use crate::devices::virtio::balloon::Balloon;
+use crate::devices::virtio::block::{AttachError, Block};
 use crate::event_loop::{EventLoop, Ready};
+use crate::layout::Slot;
 use crate::machine::{Machine, MachineError, Parts};
 use crate::sys;
 
@@ -50,6 +55,10 @@ enum Refusal {
     NoMachine,
     #[error(transparent)]
     Machine(#[from] MachineError),
+    #[error("the machine has no device {0:?}: make it with one")]
+    NoDevice(Slot),
+    #[error(transparent)]
+    Attach(#[from] AttachError),
     #[error(transparent)]
     Device(#[from] fitting::Misfit),
     #[error("confining the process: {0}")]
@@ -89,6 +98,11 @@ impl Server {
             Request::Boot(boot) => self.boot(&boot, &mut descriptors)?,
             Request::Resume => self.machine()?.resume(),
             Request::Pause => self.machine()?.pause(),
+            Request::AttachCode { image } => {
+                let image = descriptors.take(image)?;
+                self.with(Slot::Code, |drive: &mut Block| drive.attach(image.into()))??;
+            }
+            Request::SetBalloon { mib } => self.with(Slot::Balloon, |balloon: &mut Balloon| balloon.set_target(mib))?,
             Request::Stats => return self.stats().map(Reply::Stats),
             other => return Err(Refusal::Unsupported(format!("{other:?}"))),
         }
@@ -142,6 +156,19 @@ impl Server {
 
     fn stats(&mut self) -> Result<VmmStats, Refusal> {
         let machine = self.machine()?;
-        Ok(VmmStats { memory_mapped_at: machine.memory_mapped_at(), exits: machine.exits(), ..VmmStats::default() })
+        let (memory_mapped_at, exits) = (machine.memory_mapped_at(), machine.exits());
+        let balloon = self.with(Slot::Balloon, |device: &mut Balloon| (device.held_mib(), device.reported_bytes()));
+        let (balloon_mib, reported_bytes) = balloon.unwrap_or_default();
+        let drives = [Slot::Root, Slot::Code].map(|slot| self.with(slot, |drive: &mut Block| drive.bytes_read()));
+        let drive_bytes = drives.into_iter().flatten().sum();
+        Ok(VmmStats { memory_mapped_at, balloon_mib, reported_bytes, drive_bytes, exits })
+    }
+
+    /// Has `work` do something with the device in `slot`.
+    fn with<D: VirtioDevice, T>(&mut self, slot: Slot, work: impl FnOnce(&mut D) -> T) -> Result<T, Refusal> {
+        let machine = self.machine()?;
+        let transport = machine.transports().iter().find(|(at, _)| *at == slot).map(|(_, transport)| transport);
+        let mut transport = transport.ok_or(Refusal::NoDevice(slot))?.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(work(transport.device().ok_or(Refusal::NoDevice(slot))?))
     }
 }

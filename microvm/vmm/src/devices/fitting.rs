@@ -4,8 +4,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use super::virtio::VirtioDevice;
+use super::virtio::balloon::Balloon;
+use super::virtio::block::{Block, DriveName};
+use super::virtio::entropy::Entropy;
 use super::virtio::vsock::Vsock;
-use crate::control::{Devices, FdIndex};
+use crate::control::{Devices, Drive, FdIndex};
 use crate::layout::Slot;
 use crate::machine::Fitted;
 
@@ -54,8 +57,26 @@ pub fn fit(devices: &Devices, descriptors: &mut Descriptors) -> Result<Fitted, M
         let stream = UnixStream::from(descriptors.take(channel)?);
         put(Slot::Vsock, Vsock::new(stream).map(|device| Box::new(device) as _))?;
     }
+    for (slot, drive, name) in [(Slot::Root, devices.root, "root"), (Slot::Code, devices.code, "code")] {
+        if let Some(drive) = drive {
+            let image = drive.image.map(|image| descriptors.take(image)).transpose()?;
+            put(slot, block(&drive, image, name))?;
+        }
+    }
+    if devices.entropy {
+        put(Slot::Entropy, Entropy::new().map(|device| Box::new(device) as _))?;
+    }
+    if devices.balloon {
+        put(Slot::Balloon, Balloon::new().map(|device| Box::new(device) as _))?;
+    }
     if let Some(output) = devices.serial {
         fitted.console = Some(descriptors.take(output)?);
     }
     Ok(fitted)
+}
+
+fn block(drive: &Drive, image: Option<OwnedFd>, name: &str) -> Result<Box<dyn VirtioDevice>, std::io::Error> {
+    let mut padded = DriveName::default();
+    padded.iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
+    Ok(Box::new(Block::new(padded, image.map(Into::into), drive.bandwidth, drive.requests)?))
 }
