@@ -43,7 +43,7 @@ fn in_jail(config: Config) -> ExitCode {
     }
 }
 
-/// The machine is this program's, and ends with it: also when it panics.
+/// The machine is this program's, and ends with it. (A panic of a release does not unwind: then it is the kernel that resets.)
 fn in_guest(config: Config) -> ExitCode {
     let _reset = ResetOnDrop;
     let lived = guest::boot().map(|(guest, channel)| hearth_shim::run(config, channel, Some(guest)));

@@ -10,6 +10,18 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+/// The program that is in the memory of every guest, unpacked at each boot: there, its size is what counts. A panic ends
+/// the machine without unwinding (the kernel resets it when its first process is gone).
+const SMALL: &str = "hearth-shim";
+/// What makes a release of it small: 1.8 MB instead of 3.
+const SMALL_PROFILE: [(&str, &str); 5] = [
+    ("CARGO_PROFILE_RELEASE_LTO", "fat"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s"),
+    ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
+    ("CARGO_PROFILE_RELEASE_STRIP", "symbols"),
+];
+
 /// Builds `target/debug/NAME`, or `target/release/NAME`, of the package of that name.
 pub(crate) fn build(root: &Path, name: &str, release: bool) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -17,6 +29,9 @@ pub(crate) fn build(root: &Path, name: &str, release: bool) -> Result<()> {
     command.current_dir(root).args(["rustc", "--package", name, "--bin", name]);
     if release {
         command.arg("--release");
+        if name == SMALL {
+            command.envs(SMALL_PROFILE);
+        }
     }
     command.args(["--", "-C", "target-feature=+crt-static"]);
     if !command.status().context("running cargo rustc")?.success() {
