@@ -101,6 +101,11 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Forgets the machine's devices: what they wait for leaves the set with them.
+    pub(crate) fn remove_machine(&mut self) {
+        self.devices.clear();
+    }
+
     /// Has the set follow what all devices wait for: after anything was done to them from outside.
     pub(crate) fn follow_all(&mut self) -> io::Result<()> {
         (0..self.devices.len()).try_for_each(|index| self.follow(index))

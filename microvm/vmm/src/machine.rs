@@ -15,6 +15,7 @@ mod cpuid;
 mod gate;
 mod msr;
 mod registers;
+mod state;
 mod stop;
 mod vcpu;
 mod wiring;
@@ -38,9 +39,10 @@ use self::gate::Gate;
 use self::vcpu::{Surroundings, Vcpu};
 use crate::boot::VCPUS_MAX;
 use crate::control::{StopReason, VcpuStart};
-use crate::devices::virtio::transport::Transport;
+use crate::devices::virtio::transport::{self, Transport};
 use crate::layout::{IDENTITY_MAP, Slot, TSS};
 use crate::memory::{self, GuestMemory, MEMORY_MAX_MIB, MEMORY_MIN_MIB, Mapping};
+use crate::snapshot::StateError;
 use crate::sys;
 
 /// Version of KVM's interface: the only one there has ever been.
@@ -60,6 +62,8 @@ pub struct Parts {
     pub huge_pages: bool,
     /// vCPUs, 1 to [`VCPUS_MAX`].
     pub vcpus: u8,
+    /// Whether its guest has ACPI, and so can be told that it was restored.
+    pub acpi: bool,
     /// Where its first vCPU starts; absent if all of them get their state from a snapshot.
     pub start: Option<VcpuStart>,
     /// Its devices.
@@ -100,6 +104,20 @@ pub enum MachineError {
         /// Its word.
         source: io::Error,
     },
+    /// KVM would not give or take a machine's state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A device would not.
+    #[error(transparent)]
+    DeviceState(#[from] transport::StateError),
+    /// A snapshot is of a machine with other devices.
+    #[error("the snapshot has the devices {snapshot:?}, the machine {machine:?}: restore with those it had")]
+    OtherDevices {
+        /// In the snapshot.
+        snapshot: Vec<Slot>,
+        /// In the machine.
+        machine: Vec<Slot>,
+    },
 }
 
 /// Says what KVM was asked to do.
@@ -124,8 +142,11 @@ pub struct Machine {
     vcpus: Vec<Vcpu>,
     around: Arc<Surroundings>,
     transports: Vec<(Slot, Arc<Mutex<Transport>>)>,
+    kvm: Kvm,
     vm: VmFd,
     memory: GuestMemory,
+    memory_mib: u32,
+    acpi: bool,
     is_running: bool,
 }
 
@@ -174,8 +195,11 @@ impl Machine {
             vcpus: vcpus.into_iter().map(Vcpu::new).collect(),
             around: Arc::new(around),
             transports: wired.transports,
+            kvm,
             vm,
             memory,
+            memory_mib,
+            acpi: parts.acpi,
             is_running: false,
         };
         for (index, vcpu) in machine.vcpus.iter_mut().enumerate() {

@@ -24,6 +24,8 @@ mod machine;
 mod msr;
 pub mod prefetch;
 mod sparse;
+#[cfg(test)]
+mod tests;
 pub mod tsc;
 mod vcpu;
 mod vm;

@@ -8,6 +8,8 @@
 //! What can't be done is an answer, not an end. The launcher is trusted, but not to be without mistakes: each request
 //! is checked as if it were not.
 
+mod snapshot;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -49,8 +51,6 @@ struct Server {
 enum Refusal {
     #[error("there is a machine already")]
     HasMachine,
-    #[error("this build does not do that: {0}")]
-    Unsupported(String),
     #[error("there is no machine yet")]
     NoMachine,
     #[error(transparent)]
@@ -65,6 +65,14 @@ enum Refusal {
     Confinement(#[from] confinement::Failure),
     #[error("the event loop: {0}")]
     Events(#[from] io::Error),
+    #[error("the snapshot can't be used: {0}")]
+    Snapshot(#[from] crate::snapshot::Refusal),
+    #[error("the snapshot is of a machine with {snapshot} MiB, not {machine}")]
+    OtherMemory { snapshot: u32, machine: u32 },
+    #[error("the machine runs: pause it first")]
+    Running,
+    #[error("the state can't be written: {0}")]
+    Write(io::Error),
 }
 
 impl Server {
@@ -96,6 +104,8 @@ impl Server {
         match request {
             Request::Hello { .. } => return Ok(Reply::Hello { version: VERSION }),
             Request::Boot(boot) => self.boot(&boot, &mut descriptors)?,
+            Request::Restore(restore) => self.restore(&restore, &mut descriptors)?,
+            Request::Snapshot { state } => self.snapshot(state, &mut descriptors)?,
             Request::Resume => self.machine()?.resume(),
             Request::Pause => self.machine()?.pause(),
             Request::AttachCode { image } => {
@@ -104,7 +114,8 @@ impl Server {
             }
             Request::SetBalloon { mib } => self.with(Slot::Balloon, |balloon: &mut Balloon| balloon.set_target(mib))?,
             Request::Stats => return self.stats().map(Reply::Stats),
-            other => return Err(Refusal::Unsupported(format!("{other:?}"))),
+            // Ends the loop that calls this.
+            Request::Stop => {}
         }
         self.events.follow_all()?;
         Ok(Reply::Done)
@@ -115,13 +126,14 @@ impl Server {
     }
 
     fn boot(&mut self, boot: &Boot, descriptors: &mut Descriptors) -> Result<(), Refusal> {
-        let machine = self.create((boot.vcpus, Some(boot.start)), boot.kvm, boot.memory, &boot.devices, descriptors)?;
+        let kind = (boot.vcpus, boot.acpi, Some(boot.start));
+        let machine = self.create(kind, boot.kvm, boot.memory, &boot.devices, descriptors)?;
         self.keep(machine, boot.resume)
     }
 
     fn create(
         &self,
-        (vcpus, start): (u8, Option<VcpuStart>),
+        (vcpus, acpi, start): (u8, bool, Option<VcpuStart>),
         kvm: FdIndex,
         memory: MemoryFile,
         devices: &super::Devices,
@@ -137,6 +149,7 @@ impl Server {
             mapping: memory.mapping,
             huge_pages: memory.huge_pages,
             vcpus,
+            acpi,
             start,
             devices: fitting::fit(devices, descriptors)?,
             vcpu_filter: Some(confinement::filter(Thread::Vcpu)?),

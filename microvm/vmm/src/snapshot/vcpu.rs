@@ -114,4 +114,10 @@ impl VcpuState {
             mp_state: kvm_mp_state::default(),
         }
     }
+
+    /// As bytes, with all that goes on by itself left out.
+    pub(super) fn without_time(&self) -> Vec<u8> {
+        let Self { cpuid, regs, sregs, xsave, xcrs, debug_regs, msrs, events, mp_state, .. } = self;
+        postcard::to_stdvec(&(cpuid, regs, sregs, xsave, xcrs, debug_regs, msrs, events, mp_state)).unwrap()
+    }
 }
