@@ -14,7 +14,9 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Command};
 use hearth_daemon::config::Layers;
 
+pub(crate) use self::isolation::VMM;
 use self::settings::Role;
+pub(crate) use self::settings::beside_this_program;
 use crate::data_dir::default_data_dir;
 
 /// Bad configuration: `EX_USAGE` of sysexits(3).

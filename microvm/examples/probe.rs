@@ -5,7 +5,7 @@ fn main() {
     if std::env::args().any(|arg| arg == "--rootless") {
         println!("entered: {:?}", hearth_microvm::jail::enter_rootless());
     }
-    let report = hearth_microvm::probe::examine(None);
+    let report = hearth_microvm::probe::examine(&Default::default());
     for found in report.jail.iter().chain(&report.kvm) {
         println!("{:<8} {:<32} {} {}", format!("{:?}", found.verdict), found.what, found.seen, found.remedy);
     }

@@ -58,17 +58,31 @@ pub struct NotPossible {
     pub missing: Vec<Finding>,
 }
 
-/// Looks at the host. Takes some milliseconds; not to be called from an async task's thread.
+/// What belongs to Hearth on a host, and where; nothing is known of what is absent.
+#[derive(Debug, Clone, Default)]
+pub struct Installation {
+    /// The program `hearth-vmm`.
+    pub vmm: Option<PathBuf>,
+    /// The directory of guest images.
+    pub guest_images: Option<PathBuf>,
+    /// The cgroup beneath which sandboxes get theirs; the process's own if absent.
+    pub cgroup_parent: Option<PathBuf>,
+}
+
+/// Looks at the host. Takes some milliseconds, where KVM only emulates up to a second; not to be called from an async
+/// task's thread.
 ///
 /// An ordinary user calls it after [`crate::jail::enter_rootless`], to learn what holds from then on.
-pub fn examine(cgroup_parent: Option<&PathBuf>) -> Report {
+pub fn examine(installation: &Installation) -> Report {
     let mut jail = walls::findings();
-    jail.extend(control_groups(cgroup_parent));
-    Report { jail, kvm: kvm::findings() }
+    jail.extend(control_groups(installation.cgroup_parent.as_ref()));
+    let kvm = kvm::findings(installation, &jail);
+    Report { jail, kvm }
 }
 
 impl Report {
-    /// The isolation to use: the one asked for, or the strongest that is complete. Without being asked for by name,
+    /// The isolation to use: the one asked for, where it can be had at all; or [`Isolation::Kvm`] where all of it is
+    /// [`Verdict::Good`], native speed included, and else [`Isolation::Jail`]. Without being asked for by name,
     /// [`Isolation::Process`] is never the answer.
     pub fn choose(&self, asked: Option<Isolation>) -> Result<Isolation, NotPossible> {
         let possible = |isolation: Isolation, findings: &[Finding]| {
@@ -78,8 +92,14 @@ impl Report {
         match asked {
             Some(Isolation::Process) => Ok(Isolation::Process),
             Some(Isolation::Kvm) => possible(Isolation::Kvm, &self.kvm),
+            None if self.against_kvm().is_empty() => Ok(Isolation::Kvm),
             Some(Isolation::Jail) | None => possible(Isolation::Jail, &self.jail),
         }
+    }
+
+    /// What keeps a free choice from [`Isolation::Kvm`].
+    pub fn against_kvm(&self) -> Vec<&Finding> {
+        self.kvm.iter().filter(|found| found.verdict != Verdict::Good).collect()
     }
 
     /// What a jail would not enforce here.
@@ -166,9 +186,13 @@ mod tests {
         Report { jail, kvm }
     }
 
+    fn no_kvm() -> Vec<Finding> {
+        vec![Finding::missing("/dev/kvm", "none", "modprobe")]
+    }
+
     #[test]
     fn a_free_choice_is_never_a_plain_process() {
-        let broken = report(vec![Finding::missing("user namespaces", "EPERM", "sysctl")], vec![]);
+        let broken = report(vec![Finding::missing("user namespaces", "EPERM", "sysctl")], no_kvm());
         let refused = broken.choose(None).unwrap_err();
         assert_eq!((refused.isolation, refused.missing.len()), (Isolation::Jail, 1));
         assert!(refused.to_string().contains("sysctl"), "{refused}");
@@ -177,21 +201,31 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_is_given_or_refused_but_never_weakened() {
-        let no_kvm = report(vec![Finding::good("all", "")], vec![Finding::missing("/dev/kvm", "", "")]);
+        let no_kvm = report(vec![Finding::good("all", "")], no_kvm());
         assert!(no_kvm.choose(Some(Isolation::Kvm)).is_err());
         assert_eq!(no_kvm.choose(None), Ok(Isolation::Jail));
     }
 
     #[test]
+    fn kvm_is_chosen_where_all_is_good_and_given_by_name_where_it_works() {
+        let (jail, good) = (vec![Finding::good("all", "")], Finding::good("/dev/kvm", "opens"));
+        assert_eq!(report(jail.clone(), vec![good.clone()]).choose(None), Ok(Isolation::Kvm));
+        let slow = report(jail, vec![good, Finding::limited("speed of guests", "emulated", "hardware")]);
+        assert_eq!(slow.choose(None), Ok(Isolation::Jail));
+        assert_eq!(slow.choose(Some(Isolation::Kvm)), Ok(Isolation::Kvm));
+        assert_eq!(slow.against_kvm()[0].what, "speed of guests");
+    }
+
+    #[test]
     fn a_limit_that_does_not_hold_is_told_but_stops_nothing() {
-        let loose = report(vec![Finding::limited("memory limit", "not delegated", "root")], vec![]);
+        let loose = report(vec![Finding::limited("memory limit", "not delegated", "root")], no_kvm());
         assert_eq!(loose.choose(None), Ok(Isolation::Jail));
         assert_eq!(loose.unenforced()[0].what, "memory limit");
     }
 
     #[test]
     fn this_host_is_examined_and_nothing_is_left() {
-        let report = examine(None);
+        let report = examine(&Installation::default());
         assert!(
             report
                 .jail

@@ -4,8 +4,10 @@
 //! - [`script`]: what a child does before it executes its program, as data.
 //! - [`syscall`]: one system call by registers, without libc's `errno`.
 //! - [`spawn`]: a child that shares this process's memory, carries out a script and executes.
+//! - [`calibrate`]: a guest of three instructions.
 //! - [`event`], [`identity`], [`kvm`], [`mount`]: single calls that have no safe wrapper elsewhere.
 
+pub(crate) mod calibrate;
 pub(crate) mod event;
 pub(crate) mod identity;
 pub(crate) mod kvm;

@@ -2,20 +2,26 @@
 //!
 //! It tells, and so exits with 0 whatever it found; scripts ask `--chosen`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use hearth_microvm::jail::enter_rootless;
-use hearth_microvm::probe::{self, Finding, Report, Verdict};
+use hearth_microvm::probe::{self, Finding, Installation, Report, Verdict};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, line};
+use crate::serve::{VMM, beside_this_program};
 
 /// Tries what this machine allows; leaves nothing behind.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// Write only what `--isolation auto` takes here: jail, or none
+    /// Write only what `--isolation auto` takes here: kvm, jail, or none
     #[arg(long)]
     chosen: bool,
+    /// What microVMs boot from [guest-images beside hearth]
+    #[arg(long, value_name = "DIR", env = "HEARTH_GUEST_IMAGES")]
+    guest_images: Option<PathBuf>,
     /// How the result is written
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -25,7 +31,11 @@ impl Doctor {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         // As `hearth up` does it, so that what is found holds there, too. Where it fails, namespaces are found missing.
         let rootless = enter_rootless();
-        let report = probe::examine(None);
+        let report = probe::examine(&Installation {
+            vmm: Some(beside_this_program(VMM)),
+            guest_images: Some(self.guest_images.unwrap_or_else(|| beside_this_program("guest-images"))),
+            cgroup_parent: None,
+        });
         let chosen = report.choose(None).ok();
         if self.chosen {
             line(&chosen.map_or_else(|| "none".into(), |isolation| isolation.to_string()))?;
@@ -63,19 +73,26 @@ impl Told {
         })
     }
 
+    /// Why it is no microVM, if it is none.
+    fn why(&self) -> String {
+        let against: Vec<_> = self.report.against_kvm().into_iter().map(|found| found.what).collect();
+        if against.is_empty() { String::new() } else { format!(" (not kvm, because of: {})", against.join(", ")) }
+    }
+
     fn for_people(&self) -> String {
         let mut text = format!("running as {}\n", self.user);
         text.push_str(&section("jail: namespaces, control groups, seccomp, no capabilities", &self.report.jail));
         text.push_str(&section("kvm: a microVM for each environment", &self.report.kvm));
         text.push_str(&match &self.chosen {
-            Some(isolation) => format!("\nisolation chosen by `--isolation auto`: {isolation}\n"),
+            Some(isolation) => format!("\nisolation chosen by `--isolation auto`: {isolation}{}\n", self.why()),
             None => "\nisolation chosen by `--isolation auto`: none, so that `hearth up` refuses to start.\n\
                      Do what stands at \"missing\" above; or run with `--isolation process`, which is NO SECURITY \
                      BOUNDARY:\nfunctions can then read and harm what this user can.\n"
                 .to_owned(),
         });
         let loose = self.report.unenforced();
-        if self.chosen.is_some() && !loose.is_empty() {
+        // In a microVM its own kernel and size hold all but the share of the processors.
+        if self.chosen.as_deref() == Some("jail") && !loose.is_empty() {
             let names: Vec<String> = loose.into_iter().map(|limit| limit.what).collect();
             text.push_str(&format!("not enforced here: {}\n", names.join(", ")));
         }
@@ -121,8 +138,18 @@ mod tests {
         let loose = told(Verdict::Limited, Some("jail")).for_people();
         assert!(loose.contains("limited  memory limit                      EPERM\n"), "{loose}");
         assert!(loose.contains("→ run as root") && loose.contains("not enforced here: memory limit"), "{loose}");
+        assert!(!loose.contains("not kvm"), "{loose}");
         let nothing = told(Verdict::Missing, None).for_people();
         assert!(nothing.contains("NO SECURITY BOUNDARY") && !nothing.contains("not enforced here"), "{nothing}");
+    }
+
+    #[test]
+    fn what_keeps_from_microvms_is_said_beside_the_choice() {
+        let mut slow = told(Verdict::Good, Some("jail"));
+        let (what, seen) = ("speed of guests", "1 million instructions a second".into());
+        slow.report.kvm.push(Finding { what, verdict: Verdict::Limited, seen, remedy: "hardware".into() });
+        let text = slow.for_people();
+        assert!(text.contains("auto`: jail (not kvm, because of: speed of guests)"), "{text}");
     }
 
     #[test]

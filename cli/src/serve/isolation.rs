@@ -6,7 +6,10 @@
 use anyhow::{Context, Result};
 use hearth_microvm::{Isolation, jail, probe};
 
-use super::settings::{IsolationChoice, RoleConfig};
+use super::settings::{IsolationChoice, RoleConfig, beside_this_program};
+
+/// The program of a microVM, beside this one.
+pub(crate) const VMM: &str = "hearth-vmm";
 
 /// Decides the isolation of a role that has sandboxes. To be called while this process has one thread.
 pub(super) fn settle(role: &mut RoleConfig) -> Result<()> {
@@ -21,7 +24,12 @@ pub(super) fn settle(role: &mut RoleConfig) -> Result<()> {
     };
     // Where that fails, the examination finds so, and has a remedy for it.
     let entered = jail::enter_rootless();
-    let isolation = probe::examine(None).choose(asked).context(ASK_THE_DOCTOR)?;
+    let installation = probe::Installation {
+        vmm: Some(beside_this_program(VMM)),
+        guest_images: Some(worker.guest_images.clone()),
+        cgroup_parent: None,
+    };
+    let isolation = probe::examine(&installation).choose(asked).context(ASK_THE_DOCTOR)?;
     entered.context(ASK_THE_DOCTOR)?;
     worker.isolation = IsolationChoice::Only(isolation);
     Ok(())

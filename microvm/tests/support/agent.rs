@@ -36,7 +36,7 @@ pub(crate) fn launcher() -> Option<Host> {
         skip("jails with all their limits need root; run as root to test them");
         return None;
     }
-    if let Err(refused) = hearth_microvm::probe::examine(None).choose(Some(Isolation::Jail)) {
+    if let Err(refused) = hearth_microvm::probe::examine(&Default::default()).choose(Some(Isolation::Jail)) {
         skip(&refused.to_string());
         return None;
     }

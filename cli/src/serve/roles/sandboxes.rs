@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use hearth_microvm::jail::{JailConfig, JailLauncher};
+use hearth_microvm::kvm::{KvmConfig, KvmLauncher};
 use hearth_microvm::process::{ProcessConfig, ProcessLauncher};
 use hearth_microvm::{Isolation, Launcher};
 use tracing::warn;
 
-use crate::serve::settings::{IsolationChoice, WorkerSettings};
+use crate::serve::isolation::VMM;
+use crate::serve::settings::{IsolationChoice, WorkerSettings, beside_this_program};
 
 /// The launcher for the isolation that was asked for. Never a weaker one.
 pub(super) fn launcher(settings: &WorkerSettings) -> Result<Arc<dyn Launcher>> {
@@ -22,7 +24,7 @@ pub(super) fn launcher(settings: &WorkerSettings) -> Result<Arc<dyn Launcher>> {
     let launcher: Arc<dyn Launcher> = match isolation {
         Isolation::Jail => Arc::new(JailLauncher::new(JailConfig::new(state))?),
         Isolation::Process => Arc::new(ProcessLauncher::new(ProcessConfig { state_dir: state })?),
-        Isolation::Kvm => bail!("--isolation kvm is not there yet: use jail"),
+        Isolation::Kvm => Arc::new(KvmLauncher::new(microvms(state, settings))?),
     };
     for missing in launcher.unenforced() {
         warn!(%isolation, what = missing.what, why = missing.why, remedy = missing.remedy, "not enforced on this host");
@@ -31,6 +33,11 @@ pub(super) fn launcher(settings: &WorkerSettings) -> Result<Arc<dyn Launcher>> {
         warn!("--isolation process is NO SECURITY BOUNDARY: functions can read and harm what this user can");
     }
     Ok(launcher)
+}
+
+fn microvms(state: PathBuf, settings: &WorkerSettings) -> KvmConfig {
+    let config = KvmConfig::new(state, beside_this_program(VMM), &settings.guest_images);
+    KvmConfig { console_dir: settings.guest_console.clone(), ..config }
 }
 
 /// `hearth-shim`, beside this very program.

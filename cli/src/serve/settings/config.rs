@@ -88,6 +88,10 @@ pub(crate) struct WorkerSettings {
     pub(crate) bundle_dir: PathBuf,
     /// How sandboxes are separated.
     pub(crate) isolation: IsolationChoice,
+    /// What microVMs boot from.
+    pub(crate) guest_images: PathBuf,
+    /// Where the consoles of microVMs are written.
+    pub(crate) guest_console: Option<PathBuf>,
     /// See [`hearth_worker::Config`].
     pub(crate) pool_size: Option<u32>,
     /// See [`hearth_worker::Config`].
@@ -195,6 +199,10 @@ fn worker(reader: &mut Reader, data_dir: PathBuf, bundle_dir: PathBuf, name: &st
         data_dir,
         bundle_dir: directory(reader, "bundle-dir", bundle_dir),
         isolation: reader.or("isolation", IsolationChoice::Auto),
+        guest_images: directory(reader, "guest-images", beside_this_program("guest-images")),
+        guest_console: reader
+            .optional::<PathBuf>("guest-console")
+            .map(|path| std::path::absolute(&path).unwrap_or(path)),
         pool_size: reader.optional("pool-size"),
         pool_max: reader.optional("pool-max"),
         max_slots: reader.optional("max-slots"),
@@ -207,6 +215,11 @@ fn worker(reader: &mut Reader, data_dir: PathBuf, bundle_dir: PathBuf, name: &st
 fn directory(reader: &mut Reader, setting: &str, default: PathBuf) -> PathBuf {
     let path = reader.or(setting, default);
     std::path::absolute(&path).unwrap_or(path)
+}
+
+/// A path beside this very program; the bare name where that is not known.
+pub(crate) fn beside_this_program(name: &str) -> PathBuf {
+    std::env::current_exe().map_or_else(|_| name.into(), |own| own.with_file_name(name))
 }
 
 /// The kernel's host name, as far as it can be an identifier.

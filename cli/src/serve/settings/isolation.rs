@@ -19,8 +19,7 @@ impl FromStr for IsolationChoice {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
-            "kvm" => Err("microVMs are not there yet: use auto, jail or process".into()),
-            named => named.parse().map(Self::Only).map_err(|_| "use auto, jail or process".into()),
+            named => named.parse().map(Self::Only).map_err(|_| "use auto, kvm, jail or process".into()),
         }
     }
 }

@@ -29,7 +29,19 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "isolation",
         value: "KIND",
-        help: "auto, jail or process; auto takes the strongest this host has and never process [auto]",
+        help: "auto, kvm, jail or process; auto takes the strongest this host has in full and never process [auto]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "guest-images",
+        value: "DIR",
+        help: "What microVMs boot from, made by `cargo xtask guest-image` [guest-images beside hearth]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "guest-console",
+        value: "DIR",
+        help: "Write the serial console of each microVM to a file there, for debugging; slower boots",
         roles: &[Up, Worker],
     },
     Setting {
