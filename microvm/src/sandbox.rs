@@ -140,6 +140,12 @@ pub trait Launcher: Send + Sync + 'static {
         false
     }
 
+    /// What snapshots made here depend on besides what [`BootSpec`] says: kernel, images, the monitor's version. One that
+    /// was made while this said something else is not restored.
+    fn snapshots_depend_on(&self) -> String {
+        String::new()
+    }
+
     /// Makes what [`Sandbox::attach_code`] wants from a directory of code that will not change any more: the directory
     /// itself, or an image beside it. Blocking; called once for each directory. The image is the caller's to remove.
     fn prepare_code(&self, code: &Path) -> std::io::Result<PathBuf> {

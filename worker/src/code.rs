@@ -2,7 +2,9 @@
 //!
 //! Invariants: a bundle is unpacked once, however many slots ask at the same time; what a slot uses ([`CodeLease`]) is
 //! never removed; the rest is, least recently used first, when all takes more than its bound. A directory with a
-//! digest's name is whole: it got that name last. Code is given out when its programs can be executed (see `starting`).
+//! digest's name is whole: it got that name last. Code is given out when its programs can be executed (see `starting`)
+//! and it is in the form that sandboxes take: the directory itself, or an image of it that the launcher made beside it,
+//! which is counted and goes with it.
 //!
 //! What an earlier worker unpacked is used again, but not after the machine was started anew: what was not yet on disk
 //! when the power went would be missing without a trace.
@@ -14,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hearth_domain::BundleDigest;
+use hearth_microvm::Launcher;
 use hearth_store::unzip::{UnpackError, unpack};
 use hearth_store::{BundleStore, StoreFailure};
 use prometheus::IntGauge;
@@ -30,6 +33,7 @@ const REPORTED_MAX: usize = 256;
 pub(crate) struct CodeCache {
     root: PathBuf,
     bundles: Arc<dyn BundleStore>,
+    launcher: Arc<dyn Launcher>,
     max_bytes: u64,
     starting: Starting,
     shelf: Mutex<Shelf>,
@@ -47,11 +51,20 @@ struct Shelved {
     last_use: u64,
 }
 
-/// One bundle; whole once `size` is known.
+/// One bundle; whole once its size is known.
 #[derive(Debug)]
 struct Unpacked {
     dir: PathBuf,
     bytes: OnceCell<u64>,
+    prepared: OnceCell<Prepared>,
+}
+
+/// What sandboxes get of a bundle.
+#[derive(Debug)]
+struct Prepared {
+    path: PathBuf,
+    /// What it takes besides the directory.
+    bytes: u64,
 }
 
 /// Code that stays on disk for as long as this lives.
@@ -59,9 +72,9 @@ struct Unpacked {
 pub(crate) struct CodeLease(Arc<Unpacked>);
 
 impl CodeLease {
-    /// Its directory on the host: readable by everybody, to be changed by nobody.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.0.dir
+    /// Its directory on the host, or the image of it: readable by everybody, to be changed by nobody.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.prepared.get().map_or(&self.0.dir, |prepared| &prepared.path)
     }
 }
 
@@ -87,6 +100,14 @@ pub(crate) enum CodeError {
         /// What is wrong.
         source: UnpackError,
     },
+    /// No image can be made of it.
+    #[error("bundle {digest}: its image can't be made: {source}")]
+    Prepare {
+        /// Which bundle.
+        digest: BundleDigest,
+        /// What is wrong.
+        source: io::Error,
+    },
     /// The task that unpacked it broke.
     #[error("bundle {0}: unpacking was cut short")]
     CutShort(BundleDigest),
@@ -98,6 +119,7 @@ impl CodeCache {
         root: &Path,
         boot: &str,
         bundles: Arc<dyn BundleStore>,
+        launcher: Arc<dyn Launcher>,
         max_bytes: u64,
         starting: Starting,
         bytes: IntGauge,
@@ -118,9 +140,10 @@ impl CodeCache {
                 None => remove(&entry.path())?,
             }
         }
-        let cache = Self { root: of_this_boot, bundles, max_bytes, starting, shelf: Mutex::new(shelf), bytes };
-        for dir in cache.evict() {
-            remove(&dir)?;
+        let shelf = Mutex::new(shelf);
+        let cache = Self { root: of_this_boot, bundles, launcher, max_bytes, starting, shelf, bytes };
+        for path in cache.evict() {
+            remove(&path)?;
         }
         Ok(cache)
     }
@@ -129,7 +152,7 @@ impl CodeCache {
     /// two of the same bundle would meet in one directory.
     pub(crate) async fn get(self: &Arc<Self>, digest: BundleDigest) -> Result<CodeLease, CodeError> {
         let unpacked = self.entry(digest);
-        if !unpacked.bytes.initialized() {
+        if !unpacked.prepared.initialized() {
             let (cache, unpacked) = (self.clone(), unpacked.clone());
             let fetching = tokio::spawn(async move { cache.fetch(digest, &unpacked).await });
             fetching.await.map_err(|_| CodeError::CutShort(digest))??;
@@ -148,8 +171,20 @@ impl CodeCache {
 
     async fn fetch(&self, digest: BundleDigest, unpacked: &Arc<Unpacked>) -> Result<(), CodeError> {
         unpacked.bytes.get_or_try_init(|| self.unpack(digest, unpacked.dir.clone())).await?;
+        unpacked.prepared.get_or_try_init(|| self.prepare(digest, unpacked.dir.clone())).await?;
         self.make_room().await;
         Ok(())
+    }
+
+    async fn prepare(&self, digest: BundleDigest, dir: PathBuf) -> Result<Prepared, CodeError> {
+        let launcher = self.launcher.clone();
+        let preparing = spawn_blocking(move || {
+            let path = launcher.prepare_code(&dir)?;
+            let bytes = if path == dir { 0 } else { fs::metadata(&path)?.len() };
+            Ok(Prepared { path, bytes })
+        });
+        let prepared = preparing.await.map_err(|_| CodeError::CutShort(digest))?;
+        prepared.map_err(|source| CodeError::Prepare { digest, source })
     }
 
     async fn unpack(&self, digest: BundleDigest, dir: PathBuf) -> Result<u64, CodeError> {
@@ -166,7 +201,8 @@ impl CodeCache {
         shelf.forget_failed();
         shelf.uses += 1;
         let last_use = shelf.uses;
-        let fresh = || Unpacked { dir: self.root.join(digest.to_string()), bytes: OnceCell::new() };
+        let fresh =
+            || Unpacked { dir: self.root.join(digest.to_string()), bytes: OnceCell::new(), prepared: OnceCell::new() };
         let entry = shelf.entries.entry(digest).or_insert_with(|| Shelved { unpacked: Arc::new(fresh()), last_use });
         entry.last_use = last_use;
         entry.unpacked.clone()
@@ -177,26 +213,28 @@ impl CodeCache {
         if evicted.is_empty() {
             return;
         }
-        let removed = spawn_blocking(move || evicted.iter().try_for_each(|dir| remove(dir))).await;
+        let removed = spawn_blocking(move || evicted.iter().try_for_each(|path| remove(path))).await;
         if let Ok(Err(error)) = removed {
             warn!(%error, "unpacked code can't be removed");
         }
     }
 
-    /// Takes the least recently used entries that nobody uses off the shelf until the rest fits; the directories get
-    /// names that no digest has, so that the same code can be unpacked again at once.
+    /// Takes the least recently used entries that nobody uses off the shelf until the rest fits; directories and images
+    /// get names that no digest has, so that the same code can be unpacked again at once.
     fn evict(&self) -> Vec<PathBuf> {
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
         let mut evicted = Vec::new();
         let mut bytes = shelf.bytes();
         while bytes > self.max_bytes {
-            let Some((digest, size, dir)) = shelf.least_recent() else { break };
-            let aside = dir.with_extension(format!("evicted-{}-{}", shelf.uses, evicted.len()));
+            let Some((digest, unpacked)) = shelf.least_recent() else { break };
             shelf.entries.remove(&digest);
-            bytes -= size;
-            match fs::rename(&dir, &aside) {
-                Ok(()) => evicted.push(aside),
-                Err(error) => warn!(%error, dir = %dir.display(), "unpacked code can't be removed"),
+            bytes -= unpacked.all_bytes();
+            for path in unpacked.paths() {
+                let aside = self.root.join(format!("evicted-{}-{}", shelf.uses, evicted.len()));
+                match fs::rename(path, &aside) {
+                    Ok(()) => evicted.push(aside),
+                    Err(error) => warn!(%error, path = %path.display(), "unpacked code can't be removed"),
+                }
             }
         }
         self.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -206,12 +244,13 @@ impl CodeCache {
 
 impl Shelf {
     fn take_up(&mut self, digest: BundleDigest, dir: PathBuf, bytes: u64) {
-        let unpacked = Arc::new(Unpacked { dir, bytes: OnceCell::new_with(Some(bytes)) });
+        let bytes = OnceCell::new_with(Some(bytes));
+        let unpacked = Arc::new(Unpacked { dir, bytes, prepared: OnceCell::new() });
         self.entries.insert(digest, Shelved { unpacked, last_use: 0 });
     }
 
     fn bytes(&self) -> u64 {
-        self.entries.values().filter_map(|entry| entry.unpacked.bytes.get()).sum()
+        self.entries.values().map(|entry| entry.unpacked.all_bytes()).sum()
     }
 
     /// Lets go of entries that could not be made and that nobody tries any more.
@@ -219,11 +258,23 @@ impl Shelf {
         self.entries.retain(|_, entry| entry.unpacked.bytes.initialized() || Arc::strong_count(&entry.unpacked) > 1);
     }
 
-    fn least_recent(&self) -> Option<(BundleDigest, u64, PathBuf)> {
+    fn least_recent(&self) -> Option<(BundleDigest, Arc<Unpacked>)> {
         let unused = self.entries.iter().filter(|(_, entry)| Arc::strong_count(&entry.unpacked) == 1);
-        let whole = unused.filter_map(|(digest, entry)| Some((digest, entry, *entry.unpacked.bytes.get()?)));
-        let (digest, entry, bytes) = whole.min_by_key(|(_, entry, _)| entry.last_use)?;
-        Some((*digest, bytes, entry.unpacked.dir.clone()))
+        let whole = unused.filter(|(_, entry)| entry.unpacked.bytes.initialized());
+        let (digest, entry) = whole.min_by_key(|(_, entry)| entry.last_use)?;
+        Some((*digest, entry.unpacked.clone()))
+    }
+}
+
+impl Unpacked {
+    fn all_bytes(&self) -> u64 {
+        self.bytes.get().unwrap_or(&0) + self.prepared.get().map_or(0, |prepared| prepared.bytes)
+    }
+
+    /// What lies on disk of it.
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let image = self.prepared.get().map(|prepared| prepared.path.as_path()).filter(|path| *path != self.dir);
+        std::iter::once(self.dir.as_path()).chain(image)
     }
 }
 

@@ -19,6 +19,9 @@ pub const MEMORY_RESERVE_DEFAULT_MB: u64 = 512;
 pub const MEMORY_OVERCOMMIT_DEFAULT_PERCENT: u32 = 200;
 /// Disk for unpacked code, bytes, unless configured otherwise.
 pub const CODE_CACHE_MAX_BYTES_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
+/// Disk for snapshots of sandboxes, bytes, unless configured otherwise: some fifty to a hundred MB each, and one for
+/// each runtime and size that is used.
+pub const SNAPSHOTS_MAX_BYTES_DEFAULT: u64 = 8 * 1024 * 1024 * 1024;
 /// How long a slot is idle before its processes are frozen, unless configured otherwise. Lambda freezes at once; we
 /// wait, so that a call that follows soon pays nothing for the thaw.
 pub const FREEZE_IDLE_AFTER_DEFAULT: Duration = Duration::from_secs(1);
@@ -36,6 +39,10 @@ pub struct Config {
     pub pool_size: u32,
     /// Most sandboxes kept ready for one runtime.
     pub pool_max: u32,
+    /// Whether sandboxes start from snapshots, where the launcher has them.
+    pub snapshots: bool,
+    /// Disk for snapshots, bytes.
+    pub snapshots_max_bytes: u64,
     /// Sandboxes that boot at the same time.
     pub boot_concurrency: u32,
     /// Memory for slots, MB; `None` takes what the host or its cgroup has, less the reserve.
@@ -92,6 +99,8 @@ impl Config {
             shim,
             pool_size: POOL_SIZE_DEFAULT,
             pool_max: POOL_MAX_DEFAULT,
+            snapshots: true,
+            snapshots_max_bytes: SNAPSHOTS_MAX_BYTES_DEFAULT,
             boot_concurrency: u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(2),
             memory_mb: None,
             memory_reserve_mb: MEMORY_RESERVE_DEFAULT_MB,

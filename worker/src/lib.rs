@@ -20,6 +20,7 @@
 mod calendar;
 mod capacity;
 mod channel;
+mod class;
 mod code;
 pub mod config;
 mod logs;

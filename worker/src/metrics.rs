@@ -39,7 +39,10 @@ impl Metrics {
             cold_starts: counters("hearth_worker_cold_starts_total", "Sandboxes given to functions.", "source")?,
             inits: counters("hearth_worker_inits_total", "Inits by outcome.", "outcome")?,
             init_seconds: seconds("hearth_worker_init_seconds", "Duration of successful inits.")?,
-            pooled: IntGaugeVec::new(Opts::new("hearth_worker_pooled", "Sandboxes ready in the pool."), &["runtime"])?,
+            pooled: IntGaugeVec::new(
+                Opts::new("hearth_worker_pooled", "Sandboxes ready in the pool."),
+                &["runtime", "memory_mb"],
+            )?,
             slots: IntGauge::new("hearth_worker_slots", "Slots bound to a function.")?,
             log_entries_dropped: IntCounter::new("hearth_worker_log_entries_dropped_total", "Log entries dropped.")?,
             code_bytes: IntGauge::new("hearth_worker_code_bytes", "Unpacked code on disk.")?,
@@ -91,7 +94,8 @@ impl Metrics {
     /// The pool changed.
     pub(crate) fn pool(&self, state: &PoolState) {
         for (class, count) in &state.counts {
-            self.pooled.with_label_values(&[&class.to_string()]).set(i64::from(*count));
+            let (runtime, memory_mb) = (class.runtime.to_string(), class.memory.mb().to_string());
+            self.pooled.with_label_values(&[&runtime, &memory_mb]).set(i64::from(*count));
         }
     }
 }

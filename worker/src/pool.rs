@@ -7,8 +7,7 @@
 //!  caller ◀─ sandbox ─ keeper (one per pooled sandbox; notices when it dies)
 //! ```
 //!
-//! One class of sandbox serves every memory size, because limits can be changed when a function is assigned
-//! (docs/decisions/0040).
+//! Sandboxes of one class serve for each other; which classes there are, `class` says (docs/decisions/0040, 0126).
 
 mod boot;
 mod core;
@@ -23,10 +22,10 @@ use hearth_guest_protocol::guest_message;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
-pub(crate) use self::boot::{BootFailure, Booted, Boots, POOLED_MEMORY_MB, Purpose};
+pub(crate) use self::boot::{BootFailure, Booted, Boots, Purpose};
 pub(crate) use self::core::PoolBounds;
 use self::core::{Outbox, PoolCore, SandboxNumber};
-use crate::runtime::RuntimeClass;
+use crate::class::SandboxClass;
 
 /// Requests that wait for the pool's owner.
 const REQUESTS_MAX: usize = 1_024;
@@ -49,11 +48,11 @@ pub(crate) struct PoolState {
     /// What keeps sandboxes from booting.
     pub(crate) troubles: Vec<String>,
     /// Booted sandboxes by class.
-    pub(crate) counts: Vec<(RuntimeClass, u32)>,
+    pub(crate) counts: Vec<(SandboxClass, u32)>,
 }
 
 enum Request {
-    Take { class: RuntimeClass, to: oneshot::Sender<Booted> },
+    Take { class: SandboxClass, to: oneshot::Sender<Booted> },
     Booted { number: SandboxNumber, give: Give },
     Failed { number: SandboxNumber, reason: String },
 }
@@ -65,7 +64,7 @@ impl Pool {
     /// Starts filling the pool for `classes`.
     pub(crate) fn start(
         bounds: PoolBounds,
-        classes: impl Iterator<Item = RuntimeClass>,
+        classes: impl Iterator<Item = SandboxClass>,
         boots: Arc<Boots>,
         clock: Clock,
         tasks: &Tasks,
@@ -86,7 +85,7 @@ impl Pool {
     }
 
     /// A sandbox of `class`: from the pool, or booted now.
-    pub(crate) async fn take(&self, class: RuntimeClass) -> Result<Booted, BootFailure> {
+    pub(crate) async fn take(&self, class: SandboxClass) -> Result<Booted, BootFailure> {
         let (to, pooled) = oneshot::channel();
         if self.requests.send(Request::Take { class, to }).await.is_ok()
             && let Ok(booted) = pooled.await
@@ -145,7 +144,7 @@ impl Owner {
 
     /// A keeper whose sandbox just died can't give it any more; then the next one is asked. If there is none, dropping
     /// `to` tells the caller.
-    fn on_take(&mut self, now: Moment, class: RuntimeClass, mut to: oneshot::Sender<Booted>) {
+    fn on_take(&mut self, now: Moment, class: SandboxClass, mut to: oneshot::Sender<Booted>) {
         self.core.on_wanted(now, class);
         while let Some(number) = self.core.on_take(class) {
             let Some(give) = self.keepers.gives.remove(&number) else { continue };
@@ -180,7 +179,7 @@ struct Keepers {
 }
 
 impl Outbox for Keepers {
-    fn boot(&mut self, number: SandboxNumber, class: RuntimeClass) {
+    fn boot(&mut self, number: SandboxNumber, class: SandboxClass) {
         let keeper = Keeper { number, class, boots: self.boots.clone(), requests: self.requests.clone() };
         let tasks = self.tasks.clone();
         self.tasks.spawn("pooled sandbox", OnFailure::Log, async move {
@@ -197,7 +196,7 @@ impl Outbox for Keepers {
 /// Boots one sandbox and keeps it until it is taken, discarded or dead.
 struct Keeper {
     number: SandboxNumber,
-    class: RuntimeClass,
+    class: SandboxClass,
     boots: Arc<Boots>,
     requests: mpsc::WeakSender<Request>,
 }

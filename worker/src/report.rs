@@ -15,7 +15,8 @@ use hearth_protocol::placement::{Capacity, Load, Placement, PooledCount, SlotRep
 use tokio::sync::watch;
 use tracing::{debug, info};
 
-use crate::pool::{POOLED_MEMORY_MB, PoolState, now};
+use crate::class::SandboxClass;
+use crate::pool::{PoolState, now};
 use crate::slot::{Host, SlotView, Slots};
 
 /// Changes within this time of each other go into one report.
@@ -121,9 +122,9 @@ impl Reporter {
 }
 
 fn pooled(pool: &PoolState) -> Vec<PooledCount> {
-    let count = |(class, ready): &(crate::runtime::RuntimeClass, u32)| {
-        let ready = *ready;
-        class.runtimes().into_iter().map(move |runtime| PooledCount { runtime, memory_mb: POOLED_MEMORY_MB, ready })
+    let count = |&(class, ready): &(SandboxClass, u32)| {
+        let memory_mb = class.memory.mb();
+        class.runtime.runtimes().into_iter().map(move |runtime| PooledCount { runtime, memory_mb, ready })
     };
     pool.counts.iter().flat_map(count).collect()
 }

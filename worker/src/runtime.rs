@@ -1,8 +1,9 @@
 //! What this host can start: which runtimes it offers, and the command that starts each one's language before any
 //! function is known.
 //!
-//! A runtime is offered if its interpreter lies in `/usr/bin`: a jail shows `/usr`, `/lib*` and `/bin` and nothing else
-//! of the host. Custom runtimes bring their own executable and are always offered.
+//! On the host's kernel a runtime is offered if its interpreter lies in `/usr/bin`: a jail shows `/usr`, `/lib*` and
+//! `/bin` and nothing else of the host. Custom runtimes bring their own executable and are always offered. MicroVMs offer
+//! what they have an image for, under the runtime's name.
 
 mod bootstrap;
 mod environment;
@@ -13,7 +14,9 @@ use std::path::{Path, PathBuf};
 
 use hearth_domain::Runtime;
 use hearth_domain::runtime::ProvidedOs;
+use hearth_microvm::GuestImage;
 use tokio::process::Command;
+use tracing::warn;
 
 pub(crate) use bootstrap::{Bootstraps, RUNTIME_DIR};
 pub(crate) use environment::{FunctionEnvironment, log_stream_name, shim_environment};
@@ -65,10 +68,19 @@ impl std::fmt::Display for RuntimeClass {
     }
 }
 
-/// The classes this host offers, each with its interpreter; `None` where there is nothing to start ahead.
+/// The classes this host offers.
 #[derive(Debug, Clone)]
 pub(crate) struct Offer {
-    interpreters: BTreeMap<RuntimeClass, Option<PathBuf>>,
+    classes: BTreeMap<RuntimeClass, Offered>,
+}
+
+/// How one class is started.
+#[derive(Debug, Clone, Default)]
+struct Offered {
+    /// `None` where there is nothing to start ahead.
+    interpreter: Option<PathBuf>,
+    /// The root file system; `None` for the host's programs.
+    image: Option<String>,
 }
 
 impl Offer {
@@ -78,30 +90,47 @@ impl Offer {
     }
 
     async fn of(programs: &Path) -> Self {
-        let mut interpreters = BTreeMap::from([(RuntimeClass::Provided, None)]);
+        let mut classes = BTreeMap::from([(RuntimeClass::Provided, Offered::default())]);
+        let on_host = |path| Offered { interpreter: Some(path), image: None };
         for minor in PYTHON_MINORS {
             let path = programs.join(format!("python3.{minor}"));
             if path.exists() {
-                interpreters.insert(RuntimeClass::Python { minor }, Some(path));
+                classes.insert(RuntimeClass::Python { minor }, on_host(path));
             }
         }
         for (program, class_of) in [("python3", python_class as fn(&str) -> _), ("node", nodejs_class)] {
             let path = programs.join(program);
             if let Some(class) = version(&path).await.as_deref().and_then(class_of) {
-                interpreters.entry(class).or_insert(Some(path));
+                classes.entry(class).or_insert(on_host(path));
             }
         }
-        Self { interpreters }
+        Self { classes }
+    }
+
+    /// What `images` are for, by their names. One that is for no runtime is passed over, and so is one of a language
+    /// that lacks it.
+    pub(crate) fn of_images(images: Vec<GuestImage>) -> Self {
+        let mut classes = BTreeMap::new();
+        for GuestImage { name, interpreter } in images {
+            match name.parse::<Runtime>().map(RuntimeClass::of) {
+                Ok(class) if class == RuntimeClass::Provided || interpreter.is_some() => {
+                    classes.insert(class, Offered { interpreter, image: Some(name) });
+                }
+                Ok(_) => warn!(image = name, "a guest image has no interpreter: it is not used"),
+                Err(error) => warn!(image = name, %error, "a guest image is named after no runtime: it is not used"),
+            }
+        }
+        Self { classes }
     }
 
     /// Whether this host can start `class`.
     pub(crate) fn has(&self, class: RuntimeClass) -> bool {
-        self.interpreters.contains_key(&class)
+        self.classes.contains_key(&class)
     }
 
     /// The classes.
     pub(crate) fn classes(&self) -> impl Iterator<Item = RuntimeClass> {
-        self.interpreters.keys().copied()
+        self.classes.keys().copied()
     }
 
     /// The runtimes, by every name.
@@ -112,13 +141,20 @@ impl Offer {
     /// What starts the language of `class` ahead of any function, with its bootstrap in `runtime_dir` as seen from
     /// inside; empty if nothing does.
     pub(crate) fn command(&self, class: RuntimeClass, runtime_dir: &Path) -> Vec<OsString> {
-        let Some(Some(interpreter)) = self.interpreters.get(&class) else { return Vec::new() };
+        let Some(interpreter) = self.classes.get(&class).and_then(|offered| offered.interpreter.as_ref()) else {
+            return Vec::new();
+        };
         let bootstrap = match class {
             RuntimeClass::Provided => return Vec::new(),
             RuntimeClass::Python { .. } => "bootstrap.py",
             RuntimeClass::Nodejs { .. } => "bootstrap.cjs",
         };
         vec![interpreter.into(), runtime_dir.join(bootstrap).into()]
+    }
+
+    /// The root file system of `class`, where sandboxes have their own.
+    pub(crate) fn image(&self, class: RuntimeClass) -> Option<&str> {
+        self.classes.get(&class)?.image.as_deref()
     }
 }
 
@@ -165,6 +201,26 @@ mod tests {
         assert_eq!(command, [dir.path().join("python3").into_os_string(), "/var/runtime/bootstrap.py".into()]);
         assert!(offer.command(RuntimeClass::Provided, Path::new("/var/runtime")).is_empty());
         assert!(!offer.has(RuntimeClass::Nodejs { major: 22 }));
+    }
+
+    #[test]
+    fn microvms_offer_what_they_have_images_for() {
+        let image = |name: &str, interpreter: Option<&str>| GuestImage {
+            name: name.into(),
+            interpreter: interpreter.map(Into::into),
+        };
+        let offer = Offer::of_images(vec![
+            image("provided", None),
+            image("python3.11", Some("/usr/bin/python3.11")),
+            image("nodejs18.x", None),
+            image("cobol", Some("/usr/bin/cobc")),
+        ]);
+        let python = RuntimeClass::Python { minor: 11 };
+        assert_eq!(offer.classes().collect::<Vec<_>>(), [RuntimeClass::Provided, python]);
+        assert_eq!(offer.image(python), Some("python3.11"));
+        let command = offer.command(python, Path::new("/var/runtime"));
+        assert_eq!(command, ["/usr/bin/python3.11", "/var/runtime/bootstrap.py"]);
+        assert_eq!(Offer::of_images(Vec::new()).image(RuntimeClass::Provided), None);
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use crate::capacity::{self, Admission};
+use crate::class::SandboxClass;
 use crate::code::CodeCache;
 use crate::config::Config;
 use crate::logs::Logs;
@@ -208,18 +209,24 @@ async fn host(
     let bootstraps = state("runtime files", "runtime").open(Bootstraps::write)?;
     let (code_bytes, starting) = (metrics.code_bytes.clone(), Starting::default());
     let code = state("unpacked code", "code").open(|path| {
-        CodeCache::open(path, &boot_id(), bundles, config.code_cache_max_bytes, starting.clone(), code_bytes)
+        let max_bytes = config.code_cache_max_bytes;
+        CodeCache::open(path, &boot_id(), bundles, launcher.clone(), max_bytes, starting.clone(), code_bytes)
     })?;
     let logs = state("logs", "logs");
     let opened = Logs::open(logs.path.clone(), config.logs, tasks, metrics.log_entries_dropped.clone()).await;
     let logs = opened.map_err(|source| logs.failed(source))?;
-    let offer = Offer::of_this_host().await;
+    let offer = match launcher.isolation() {
+        Isolation::Kvm => Offer::of_images(launcher.images()),
+        Isolation::Jail | Isolation::Process => Offer::of_this_host().await,
+    };
     // Sandboxes are named after the worker's run, so that those of an earlier one can't be meant.
     let prefix = format!("s{:08x}", incarnation >> 32);
     let boots =
         Boots::new(launcher, config.shim.clone(), offer.clone(), bootstraps, config.boot_concurrency, prefix, starting);
     let (min, max, booting) = (config.pool_size, config.pool_max, config.boot_concurrency.div_ceil(2));
-    let pool = Pool::start(PoolBounds { min, max, booting }, offer.classes(), boots.clone(), clock, tasks);
+    let sizes = boots.sizing().classes();
+    let classes = offer.classes().flat_map(|runtime| sizes.iter().map(move |&memory| SandboxClass { runtime, memory }));
+    let pool = Pool::start(PoolBounds { min, max, booting }, classes, boots.clone(), clock, tasks);
     Ok(Arc::new(Host {
         clock,
         tasks: tasks.clone(),

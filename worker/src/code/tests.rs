@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use hearth_microvm::{BootError, BootSpec, Isolation, Sandbox, SandboxError, Unenforced};
 
 use super::*;
 
@@ -46,13 +47,62 @@ impl Bundles {
     }
 }
 
+/// Boots nothing. Makes images of four thousand bytes, and counts them, if it makes any.
+struct Prepares {
+    images: bool,
+    made: AtomicUsize,
+}
+
+#[async_trait]
+impl Launcher for Prepares {
+    fn isolation(&self) -> Isolation {
+        if self.images { Isolation::Kvm } else { Isolation::Jail }
+    }
+
+    fn unenforced(&self) -> Vec<Unenforced> {
+        Vec::new()
+    }
+
+    async fn boot(&self, spec: BootSpec) -> Result<Box<dyn Sandbox>, BootError> {
+        unreachable!("{spec:?}")
+    }
+
+    fn prepare_code(&self, code: &Path) -> io::Result<PathBuf> {
+        if !self.images {
+            return Ok(code.to_owned());
+        }
+        self.made.fetch_add(1, Ordering::Relaxed);
+        let image = code.with_extension("image");
+        fs::write(&image, [0; 4_000])?;
+        Ok(image)
+    }
+
+    async fn clean_up(&self) -> Result<usize, SandboxError> {
+        unreachable!("the cache boots nothing")
+    }
+}
+
+fn launcher(images: bool) -> Arc<Prepares> {
+    Arc::new(Prepares { images, made: AtomicUsize::new(0) })
+}
+
 fn digest(number: u8) -> BundleDigest {
     BundleDigest([number; 32])
 }
 
 fn open(root: &Path, boot: &str, bundles: &Arc<Bundles>, max_bytes: u64) -> Arc<CodeCache> {
+    open_for(launcher(false), root, boot, bundles, max_bytes)
+}
+
+fn open_for(
+    launcher: Arc<dyn Launcher>,
+    root: &Path,
+    boot: &str,
+    bundles: &Arc<Bundles>,
+    max_bytes: u64,
+) -> Arc<CodeCache> {
     let bytes = IntGauge::new("bytes", "bytes").unwrap();
-    Arc::new(CodeCache::open(root, boot, bundles.clone(), max_bytes, Starting::default(), bytes).unwrap())
+    Arc::new(CodeCache::open(root, boot, bundles.clone(), launcher, max_bytes, Starting::default(), bytes).unwrap())
 }
 
 fn dirs(root: &Path) -> usize {
@@ -66,7 +116,7 @@ async fn many_who_ask_at_once_get_one_unpacking() {
     let all = futures::future::join_all((0..20).map(|_| cache.get(digest(0)))).await;
     assert_eq!(bundles.fetched.load(Ordering::Relaxed), 1);
     for lease in all {
-        assert_eq!(fs::read(lease.unwrap().dir().join("main.py")).unwrap(), [0; 1_000]);
+        assert_eq!(fs::read(lease.unwrap().path().join("main.py")).unwrap(), [0; 1_000]);
     }
     assert_eq!(cache.newest(), [digest(0)]);
 }
@@ -81,7 +131,7 @@ async fn one_who_stops_waiting_leaves_the_code_to_the_next() {
         let _ = futures::poll!(waiting.as_mut());
         tokio::task::yield_now().await;
     }
-    assert!(cache.get(digest(0)).await.unwrap().dir().join("main.py").exists());
+    assert!(cache.get(digest(0)).await.unwrap().path().join("main.py").exists());
     assert_eq!(bundles.fetched.load(Ordering::Relaxed), 1);
 }
 
@@ -93,7 +143,7 @@ async fn what_is_not_in_use_goes_least_recently_used_first() {
     for number in [1, 2, 1, 3] {
         cache.get(digest(number)).await.unwrap();
     }
-    assert!(held.dir().exists());
+    assert!(held.path().exists());
     assert_eq!(cache.newest(), [digest(3), digest(0)]);
     assert_eq!(dirs(&root.path().join("boot")), 2);
     cache.get(digest(1)).await.unwrap();
@@ -112,6 +162,29 @@ async fn a_restart_keeps_the_code_and_a_reboot_does_not() {
     assert_eq!(bundles.fetched.load(Ordering::Relaxed), 1);
     assert!(open(root.path(), "next-boot", &bundles, 10_000).newest().is_empty());
     assert_eq!(dirs(root.path()), 1);
+}
+
+#[tokio::test]
+async fn an_image_is_made_once_counted_and_removed_with_its_code() {
+    let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(3));
+    let launcher = launcher(true);
+    let cache = open_for(launcher.clone(), root.path(), "boot", &bundles, 11_000);
+    let all = futures::future::join_all((0..5).map(|_| cache.get(digest(0)))).await;
+    for lease in all {
+        assert_eq!(lease.unwrap().path(), root.path().join(format!("boot/{}.image", digest(0))));
+    }
+    assert_eq!(launcher.made.load(Ordering::Relaxed), 1);
+    assert_eq!(cache.bytes.get(), 5_000);
+    cache.get(digest(1)).await.unwrap();
+    cache.get(digest(2)).await.unwrap();
+    assert_eq!(cache.newest(), [digest(2), digest(1)]);
+    assert_eq!((cache.bytes.get(), dirs(&root.path().join("boot"))), (10_000, 4));
+    // After a restart the code is there still, and its image is made anew.
+    drop(cache);
+    let again = open_for(launcher.clone(), root.path(), "boot", &bundles, 11_000);
+    assert_eq!((again.newest().len(), again.bytes.get(), dirs(&root.path().join("boot"))), (2, 2_000, 2));
+    again.get(digest(1)).await.unwrap();
+    assert_eq!((bundles.fetched.load(Ordering::Relaxed), launcher.made.load(Ordering::Relaxed)), (3, 4));
 }
 
 #[tokio::test]

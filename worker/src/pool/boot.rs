@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hearth_domain::limits::{SANDBOX_MAX_OPEN_FILES, SANDBOX_MAX_PROCESSES};
 use hearth_guest_protocol::{PROTOCOL_VERSION, Ready, guest_message};
-use hearth_microvm::{BootError, BootSpec, Isolation, Launcher, Limits, Sandbox, SandboxError};
+use hearth_microvm::{BootError, BootSpec, Isolation, Launcher, Sandbox, SandboxError};
 use tokio::sync::Semaphore;
 
 use crate::channel::{Channel, ChannelError};
+use crate::class::{SandboxClass, Sizing};
 use crate::runtime::{Bootstraps, Offer, RUNTIME_DIR, RuntimeClass, shim_environment};
 use crate::starting::Starting;
 
@@ -20,19 +20,6 @@ use crate::starting::Starting;
 const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Log messages before the shim's word: what a language runtime says when it can't start.
 const BOOT_LOGS_MAX: u32 = 100;
-
-/// Memory of a sandbox that has no function yet, MB.
-pub(crate) const POOLED_MEMORY_MB: u32 = 512;
-
-/// What a sandbox may use before it has a function: enough for any language to start in, and `/tmp` as most
-/// functions have it, so that nothing needs to change for them.
-const POOLED_LIMITS: Limits = Limits {
-    memory_bytes: POOLED_MEMORY_MB as u64 * 1024 * 1024,
-    milli_cpus: 1_000,
-    max_processes: SANDBOX_MAX_PROCESSES,
-    max_open_files: SANDBOX_MAX_OPEN_FILES,
-    tmp_bytes: 512 * 1024 * 1024,
-};
 
 /// Boots sandboxes, a bounded number at a time.
 pub(crate) struct Boots {
@@ -120,7 +107,7 @@ impl Boots {
     }
 
     /// Boots one sandbox of `class`.
-    pub(crate) async fn boot(&self, class: RuntimeClass, purpose: Purpose) -> Result<Booted, BootFailure> {
+    pub(crate) async fn boot(&self, class: SandboxClass, purpose: Purpose) -> Result<Booted, BootFailure> {
         let _permit = self.permits.acquire().await.map_err(|_| BootFailure::Stopping)?;
         let boot = async {
             let under_way = self.starting.begin().await;
@@ -142,6 +129,11 @@ impl Boots {
         sandbox.attach_code(code).await
     }
 
+    /// When sandboxes get their size here.
+    pub(crate) fn sizing(&self) -> Sizing {
+        Sizing::of(self.launcher.isolation())
+    }
+
     /// Where a function sees the bootstraps.
     pub(crate) fn runtime_dir(&self) -> &Path {
         match self.launcher.isolation() {
@@ -151,16 +143,16 @@ impl Boots {
         }
     }
 
-    fn spec(&self, class: RuntimeClass, purpose: Purpose) -> BootSpec {
+    fn spec(&self, class: SandboxClass, purpose: Purpose) -> BootSpec {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         BootSpec {
             id: format!("{}-{number}", self.prefix),
             init: self.shim.clone(),
-            args: self.shim_arguments(class, purpose),
+            args: self.shim_arguments(class.runtime, purpose),
             env: shim_environment(self.runtime_dir()),
             read_only: vec![(self.bootstraps.dir().to_owned(), RUNTIME_DIR.into())],
-            limits: POOLED_LIMITS,
-            image: None,
+            limits: self.sizing().boot_limits(class.memory),
+            image: self.offer.image(class.runtime).map(str::to_owned),
             snapshot_into: None,
         }
     }

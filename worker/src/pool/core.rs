@@ -1,17 +1,20 @@
 //! How many sandboxes of each class there should be, and so what to boot and what to discard.
 //!
 //! A class aims at as many as were wanted within the last [`WINDOW`], within configured bounds: after a burst the
-//! next burst of the same size finds them ready, and a quiet host shrinks back to its least.
+//! next burst of the same size finds them ready, and a quiet host shrinks back to its least. The lower bound holds for
+//! the smallest class of each runtime only; the others have something ready after somebody wanted it, so that a host
+//! with many sizes does not boot all of them for nobody.
 //!
-//! Invariants, checked by `check_invariants`: ready and booting together never exceed the upper bound; never more than
-//! the bound of boots are under way; a class that failed boots nothing before its back-off is over.
+//! Invariants, checked by `check_invariants`: ready and booting together never exceed the upper bound, and no more are
+//! ready than are aimed at; never more than the bound of boots are under way; a class that failed boots nothing before
+//! its back-off is over.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use hearth_domain::Moment;
 
-use crate::runtime::RuntimeClass;
+use crate::class::SandboxClass;
 
 /// How far back cold starts count.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
@@ -28,7 +31,7 @@ pub(super) type SandboxNumber = u64;
 /// Bounds of the pool, each for one class.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PoolBounds {
-    /// Sandboxes to keep ready at least; 0 turns the pool off.
+    /// Sandboxes to keep ready at least, of each runtime's smallest class; 0 turns the pool off.
     pub(crate) min: u32,
     /// Sandboxes to keep ready at most.
     pub(crate) max: u32,
@@ -39,7 +42,7 @@ pub(crate) struct PoolBounds {
 /// What the core asks for.
 pub(super) trait Outbox {
     /// Boot a sandbox; `on_booted` or `on_failed` tells how it went.
-    fn boot(&mut self, number: SandboxNumber, class: RuntimeClass);
+    fn boot(&mut self, number: SandboxNumber, class: SandboxClass);
     /// Destroy a ready sandbox.
     fn discard(&mut self, number: SandboxNumber);
 }
@@ -48,13 +51,15 @@ pub(super) trait Outbox {
 #[derive(Debug)]
 pub(super) struct PoolCore {
     bounds: PoolBounds,
-    classes: BTreeMap<RuntimeClass, Class>,
-    booting: HashMap<SandboxNumber, RuntimeClass>,
+    classes: BTreeMap<SandboxClass, Class>,
+    booting: HashMap<SandboxNumber, SandboxClass>,
     last: SandboxNumber,
 }
 
 #[derive(Debug, Default)]
 struct Class {
+    /// Sandboxes to keep ready at least.
+    min: u32,
     ready: VecDeque<SandboxNumber>,
     booting: u32,
     /// When sandboxes were wanted, at most as many as the upper bound.
@@ -71,10 +76,17 @@ struct Trouble {
 }
 
 impl PoolCore {
-    pub(super) fn new(bounds: PoolBounds, classes: impl Iterator<Item = RuntimeClass>) -> Self {
+    pub(super) fn new(bounds: PoolBounds, classes: impl Iterator<Item = SandboxClass>) -> Self {
         let max = if bounds.min == 0 { 0 } else { bounds.max.max(bounds.min) };
         let bounds = PoolBounds { max, booting: bounds.booting.max(1), ..bounds };
-        let classes = classes.map(|class| (class, Class::default())).collect();
+        let mut classes: BTreeMap<_, _> = classes.map(|class| (class, Class::default())).collect();
+        let mut runtime = None;
+        for (name, class) in &mut classes {
+            // In order, the smallest of each runtime comes first.
+            if runtime.replace(name.runtime) != Some(name.runtime) {
+                class.min = bounds.min;
+            }
+        }
         Self { bounds, classes, booting: HashMap::new(), last: 0 }
     }
 
@@ -99,7 +111,7 @@ impl PoolCore {
     }
 
     /// Somebody wants a sandbox, whether or not there is one.
-    pub(super) fn on_wanted(&mut self, now: Moment, class: RuntimeClass) {
+    pub(super) fn on_wanted(&mut self, now: Moment, class: SandboxClass) {
         let max = self.bounds.max as usize;
         if let Some(class) = self.classes.get_mut(&class).filter(|_| max > 0) {
             if class.wanted.len() == max {
@@ -110,7 +122,7 @@ impl PoolCore {
     }
 
     /// The oldest ready sandbox leaves the pool.
-    pub(super) fn on_take(&mut self, class: RuntimeClass) -> Option<SandboxNumber> {
+    pub(super) fn on_take(&mut self, class: SandboxClass) -> Option<SandboxNumber> {
         self.classes.get_mut(&class)?.ready.pop_front()
     }
 
@@ -156,11 +168,11 @@ impl PoolCore {
         retries.chain(shrinks).min()
     }
 
-    /// Whether every class was ready once or is given up, and not all are given up.
+    /// Whether every class that is kept ready was ready once or is given up, and not all are given up.
     pub(super) fn ready(&self) -> bool {
         let settled = |class: &Class| class.booted_once || class.given_up();
-        self.bounds.min == 0
-            || self.classes.values().all(settled) && self.classes.values().any(|class| class.booted_once)
+        let mut kept = self.classes.values().filter(|class| class.min > 0);
+        self.bounds.min == 0 || kept.clone().all(settled) && kept.any(|class| class.booted_once)
     }
 
     /// Why classes can't boot now.
@@ -169,12 +181,12 @@ impl PoolCore {
     }
 
     /// Ready sandboxes by class.
-    pub(super) fn counts(&self) -> Vec<(RuntimeClass, u32)> {
+    pub(super) fn counts(&self) -> Vec<(SandboxClass, u32)> {
         self.classes.iter().map(|(name, class)| (*name, u32::try_from(class.ready.len()).unwrap_or(u32::MAX))).collect()
     }
 
     /// The class that may boot now and lacks most.
-    fn most_lacking(&self, now: Moment) -> Option<RuntimeClass> {
+    fn most_lacking(&self, now: Moment) -> Option<SandboxClass> {
         if self.booting.len() >= self.bounds.booting as usize {
             return None;
         }
@@ -193,13 +205,14 @@ impl PoolCore {
         for class in self.classes.values() {
             assert!(class.ready.len() + class.booting as usize <= self.bounds.max as usize, "{class:?}");
             assert!(class.wanted.len() <= self.bounds.max as usize);
+            assert!(class.ready.len() <= class.target(self.bounds), "{class:?}");
         }
     }
 }
 
 impl Class {
     fn target(&self, bounds: PoolBounds) -> usize {
-        self.wanted.len().clamp(bounds.min as usize, bounds.max as usize)
+        self.wanted.len().clamp(self.min as usize, bounds.max as usize)
     }
 
     fn lacking(&self, bounds: PoolBounds) -> usize {

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hearth_domain::FunctionSpec;
-use hearth_domain::limits::{SANDBOX_MAX_OPEN_FILES, SANDBOX_MAX_PROCESSES};
-use hearth_guest_protocol::Init;
+use hearth_guest_protocol::{GuestLimits, Init};
 use hearth_microvm::{Limits, SandboxError};
 
 use super::Host;
+use crate::class::Sizing;
 use crate::code::{CodeError, CodeLease};
 use crate::pool::{BootFailure, Booted};
-use crate::runtime::{FunctionEnvironment, RuntimeClass};
+use crate::runtime::FunctionEnvironment;
 
 /// CPU that init gets at least, thousandths of one. Lambda lets init run on a full vCPU whatever a function's share
 /// is, so that small functions start as fast as large ones (docs/decisions/0041).
@@ -53,12 +53,13 @@ impl Preparer {
 
     /// One sandbox, ready for Init.
     pub(super) async fn prepare(&self) -> Result<Prepared, PrepareError> {
-        let class = RuntimeClass::of(self.function.runtime);
+        let sizing = self.host.boots.sizing();
+        let class = sizing.class_of(&self.function);
         let code = async { self.host.code.get(self.function.bundle).await.map_err(PrepareError::from) };
         let sandbox = async { self.host.pool.take(class).await.map_err(PrepareError::from) };
         let (code, mut booted) = tokio::try_join!(code, sandbox)?;
-        let task_root = self.host.boots.attach_code(&mut *booted.sandbox, code.dir()).await?;
-        booted.sandbox.set_limits(init_limits(&self.function)).await?;
+        let task_root = self.host.boots.attach_code(&mut *booted.sandbox, code.path()).await?;
+        booted.sandbox.set_limits(init_limits(sizing, &self.function)).await?;
         let init = self.init(task_root);
         Ok(Prepared { booted, code, init })
     }
@@ -75,29 +76,30 @@ impl Preparer {
             handler: self.function.handler.clone(),
             function_name: self.function.function.name.to_string(),
             task_root: task_root.display().to_string(),
-            limits: None,
+            limits: guest_limits(self.host.boots.sizing(), &self.function),
             snap_start: false,
         }
     }
 }
 
-/// What the function may use once it is initialized.
-pub(super) fn limits(function: &FunctionSpec) -> Limits {
-    Limits {
+/// What the shim is to enforce: in a microVM the kernel is the shim's, elsewhere the host enforces all.
+fn guest_limits(sizing: Sizing, function: &FunctionSpec) -> Option<GuestLimits> {
+    let limits = sizing.limits(function);
+    (sizing == Sizing::AtBoot).then(|| GuestLimits {
         memory_bytes: function.memory.bytes(),
-        milli_cpus: function.memory.milli_cpus(),
-        max_processes: SANDBOX_MAX_PROCESSES,
-        max_open_files: SANDBOX_MAX_OPEN_FILES,
-        tmp_bytes: function.ephemeral_storage.bytes(),
-    }
+        tmp_bytes: limits.tmp_bytes,
+        max_processes: limits.max_processes,
+        max_open_files: limits.max_open_files,
+    })
 }
 
-fn init_limits(function: &FunctionSpec) -> Limits {
-    let limits = limits(function);
+fn init_limits(sizing: Sizing, function: &FunctionSpec) -> Limits {
+    let limits = sizing.limits(function);
     Limits { milli_cpus: limits.milli_cpus.max(INIT_MIN_MILLI_CPUS), ..limits }
 }
 
-/// Whether init may use more than the function itself.
-pub(super) fn init_is_boosted(function: &FunctionSpec) -> bool {
-    init_limits(function) != limits(function)
+/// What the function may use once it is initialized, if init may use more.
+pub(super) fn limits_after_init(sizing: Sizing, function: &FunctionSpec) -> Option<Limits> {
+    let limits = sizing.limits(function);
+    (init_limits(sizing, function) != limits).then_some(limits)
 }

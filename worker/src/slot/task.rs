@@ -245,8 +245,11 @@ impl SlotTask {
         let Some(equipment) = &mut self.hands.equipment else { return };
         let sandbox = &equipment.sandbox;
         let mut result = Ok(());
-        if wishes.end_of_init && prepare::init_is_boosted(&self.function) {
-            result = result.and(sandbox.set_limits(prepare::limits(&self.function)).await);
+        let sizing = self.host.boots.sizing();
+        if wishes.end_of_init
+            && let Some(limits) = prepare::limits_after_init(sizing, &self.function)
+        {
+            result = result.and(sandbox.set_limits(limits).await);
         }
         if wishes.freeze {
             // Where the host can't freeze, the sandbox stays within its limits all the same; the launcher's

@@ -14,7 +14,7 @@ use hearth_guest_protocol::{
     GuestError, InitDone as GuestInitDone, Invoke, Log, PROTOCOL_VERSION, Ready, Response, RuntimeExit, host_message,
     response,
 };
-use hearth_microvm::{Ended, Launcher};
+use hearth_microvm::{Ended, Isolation, Launcher};
 use hearth_protocol::placement::WorkerReport;
 use hearth_protocol::worker::{
     InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogQuery,
@@ -46,7 +46,15 @@ impl Fixture {
 
     /// A worker that is configured further.
     pub(crate) async fn with(script: Script, configure: impl FnOnce(&mut Config)) -> Self {
-        let launcher = FakeLauncher::new(script);
+        Self::on(FakeLauncher::new(Isolation::Jail, script), configure).await
+    }
+
+    /// A worker whose sandboxes are microVMs.
+    pub(crate) async fn kvm(script: Script, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::on(FakeLauncher::new(Isolation::Kvm, script), configure).await
+    }
+
+    async fn on(launcher: Arc<FakeLauncher>, configure: impl FnOnce(&mut Config)) -> Self {
         let bundles = Bundles::new();
         bundles.add(function("").bundle, &[("bootstrap", "", 0o755)]);
         let shim = std::env::current_exe().unwrap();

@@ -5,5 +5,6 @@ mod fake;
 mod fixture;
 mod hostile;
 mod lifecycle;
+mod microvms;
 mod neighbours;
 mod real;

@@ -1,18 +1,25 @@
 //! The pool's decisions: filling, taking, refilling, and failures of booting.
 
 use super::*;
+use crate::class::MemoryClass;
+use crate::runtime::RuntimeClass;
 
-const PROVIDED: RuntimeClass = RuntimeClass::Provided;
-const PYTHON: RuntimeClass = RuntimeClass::Python { minor: 11 };
+const PROVIDED: SandboxClass = of_size(RuntimeClass::Provided, 128);
+const PROVIDED_512: SandboxClass = of_size(RuntimeClass::Provided, 512);
+const PYTHON: SandboxClass = of_size(RuntimeClass::Python { minor: 11 }, 128);
+
+const fn of_size(runtime: RuntimeClass, mb: u32) -> SandboxClass {
+    SandboxClass { runtime, memory: MemoryClass::of_mb(mb) }
+}
 
 #[derive(Debug, PartialEq, Eq)]
 enum Ask {
-    Boot(SandboxNumber, RuntimeClass),
+    Boot(SandboxNumber, SandboxClass),
     Discard(SandboxNumber),
 }
 
 impl Outbox for Vec<Ask> {
-    fn boot(&mut self, number: SandboxNumber, class: RuntimeClass) {
+    fn boot(&mut self, number: SandboxNumber, class: SandboxClass) {
         self.push(Ask::Boot(number, class));
     }
 
@@ -25,7 +32,7 @@ fn at(ms: u64) -> Moment {
     Moment::ORIGIN + Duration::from_millis(ms)
 }
 
-fn core(min: u32, max: u32, booting: u32, classes: &[RuntimeClass]) -> PoolCore {
+fn core(min: u32, max: u32, booting: u32, classes: &[SandboxClass]) -> PoolCore {
     PoolCore::new(PoolBounds { min, max, booting }, classes.iter().copied())
 }
 
@@ -81,6 +88,71 @@ fn grows_with_a_burst_and_shrinks_after_it() {
     core.check_invariants();
     assert!(matches!(asks[..], [Ask::Discard(_), Ask::Discard(_), Ask::Discard(_)]), "{asks:?}");
     assert_eq!(core.counts(), [(PROVIDED, 2)]);
+}
+
+/// Of the sizes of a runtime only the smallest boots at the start; the others follow demand, and leave nothing when it is over.
+#[test]
+fn larger_classes_are_booted_only_after_somebody_wanted_one() {
+    let mut core = core(2, 8, 4, &[PROVIDED, PROVIDED_512, PYTHON]);
+    settle(&mut core, at(0));
+    assert_eq!(core.counts(), [(PROVIDED, 2), (PROVIDED_512, 0), (PYTHON, 2)]);
+    assert!(core.ready());
+    assert_eq!(core.on_take(PROVIDED_512), None);
+    core.on_wanted(at(1_000), PROVIDED_512);
+    settle(&mut core, at(1_000));
+    assert_eq!(core.counts(), [(PROVIDED, 2), (PROVIDED_512, 1), (PYTHON, 2)]);
+    assert!(core.on_take(PROVIDED_512).is_some());
+    core.check_invariants();
+    settle(&mut core, at(1_001));
+    let mut asks = Vec::new();
+    core.on_time(at(11_000), &mut asks);
+    core.check_invariants();
+    assert!(matches!(asks[..], [Ask::Discard(_)]), "{asks:?}");
+    assert_eq!(core.deadline(), None);
+}
+
+/// Any order of events over several sizes of several runtimes.
+#[test]
+fn any_order_of_events() {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+    let classes = [PROVIDED, PROVIDED_512, PYTHON, of_size(RuntimeClass::Python { minor: 11 }, 10_240)];
+    for seed in 0..500 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut core = core(random.random_range(0..3), 5, random.random_range(1..5), &classes);
+        let (mut asks, mut booting, mut up, mut ms) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for _ in 0..200 {
+            ms += random.random_range(0..2_000);
+            let class = classes[random.random_range(0..classes.len())];
+            match random.random_range(0..5) {
+                0 => core.on_time(at(ms), &mut asks),
+                1 if !booting.is_empty() => {
+                    let number = booting.swap_remove(random.random_range(0..booting.len()));
+                    up.push(number);
+                    core.on_booted(at(ms), number, &mut asks);
+                }
+                2 if !booting.is_empty() => core.on_failed(at(ms), booting.swap_remove(0), "no".into(), &mut asks),
+                _ => {
+                    core.on_wanted(at(ms), class);
+                    if let Some(taken) = core.on_take(class) {
+                        assert!(up.contains(&taken), "seed {seed}: {taken} was given without being up");
+                        up.retain(|number| *number != taken);
+                    }
+                }
+            }
+            for ask in asks.drain(..) {
+                match ask {
+                    Ask::Boot(number, _) => booting.push(number),
+                    Ask::Discard(number) => {
+                        assert!(up.contains(&number), "seed {seed}");
+                        up.retain(|other| *other != number);
+                    }
+                }
+            }
+            core.check_invariants();
+            let ready: u32 = core.counts().iter().map(|(_, count)| count).sum();
+            assert_eq!(ready as usize, up.len(), "seed {seed}");
+        }
+    }
 }
 
 #[test]
