@@ -57,6 +57,7 @@ const MAIN: &[i64] = &[
     libc::SYS_recvfrom,
     libc::SYS_sendmsg,
     libc::SYS_sendto,
+    libc::SYS_shutdown,
     libc::SYS_readv,
     libc::SYS_writev,
     libc::SYS_preadv,

@@ -9,4 +9,5 @@ pub(crate) mod handed;
 pub(crate) mod memory;
 pub(crate) mod populate;
 pub(crate) mod stream;
+pub(crate) mod tap;
 pub(crate) mod vcpu;

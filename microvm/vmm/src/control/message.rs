@@ -122,7 +122,7 @@ pub enum Entry {
 /// The devices of a machine, each absent or with what it needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Devices {
-    /// Where the serial console's output goes.
+    /// Where the serial console's output goes: a file, or anything non-blocking (`O_NONBLOCK`).
     pub serial: Option<FdIndex>,
     /// The stream that vsock port [`crate::layout::CHANNEL_PORT`] of the host is joined to.
     pub channel: Option<FdIndex>,
@@ -152,7 +152,7 @@ pub struct Drive {
 /// A network device on a tap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Net {
-    /// The tap, opened with `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR`.
+    /// The tap, opened non-blocking with `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR`, its header left at ten bytes.
     pub tap: FdIndex,
     /// The guest's address.
     pub mac: [u8; 6],

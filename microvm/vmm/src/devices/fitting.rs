@@ -7,6 +7,7 @@ use super::virtio::VirtioDevice;
 use super::virtio::balloon::Balloon;
 use super::virtio::block::{Block, DriveName};
 use super::virtio::entropy::Entropy;
+use super::virtio::net::Net;
 use super::virtio::vsock::Vsock;
 use crate::control::{Devices, Drive, FdIndex};
 use crate::layout::Slot;
@@ -68,6 +69,10 @@ pub fn fit(devices: &Devices, descriptors: &mut Descriptors) -> Result<Fitted, M
     }
     if devices.balloon {
         put(Slot::Balloon, Balloon::new().map(|device| Box::new(device) as _))?;
+    }
+    if let Some(net) = &devices.net {
+        let device = Net::new(descriptors.take(net.tap)?, net.mac, net.bandwidth, net.packets);
+        put(Slot::Net, device.map(|device| Box::new(device) as _))?;
     }
     if let Some(output) = devices.serial {
         fitted.console = Some(descriptors.take(output)?);

@@ -8,6 +8,7 @@ pub mod balloon;
 pub mod block;
 pub mod chain;
 pub mod entropy;
+pub mod net;
 pub mod rate_limiter;
 pub mod service;
 #[cfg(any(test, feature = "testing"))]

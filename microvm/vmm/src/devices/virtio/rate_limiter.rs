@@ -83,6 +83,11 @@ impl RateLimiter {
         Ok(())
     }
 
+    /// Takes `bytes` more of an operation whose size was not known when it was admitted with none.
+    pub fn charge(&mut self, bytes: u64) {
+        self.bytes.iter_mut().for_each(|bucket| bucket.take(bytes));
+    }
+
     /// Whether there is any limit.
     #[must_use]
     pub fn is_limited(&self) -> bool {

@@ -232,11 +232,7 @@ impl VirtioDevice for Vsock {
     }
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {
-        let config = GUEST_CID.to_le_bytes();
-        let rest = usize::try_from(offset).ok().and_then(|offset| config.get(offset..)).unwrap_or_default();
-        let count = rest.len().min(data.len());
-        data.fill(0);
-        data[..count].copy_from_slice(&rest[..count]);
+        super::read_space(&GUEST_CID.to_le_bytes(), offset, data);
     }
 
     fn activate(&mut self, activation: Activation) -> io::Result<()> {
