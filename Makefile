@@ -1,6 +1,6 @@
 # What people type. Each target installs what it needs (Debian packages, by name) and says so.
 SHELL := /bin/bash
-.PHONY: build demo run test test-rust test-e2e test-v2 lint figures packages packages-test clean
+.PHONY: build demo run test test-rust test-e2e test-v2 lint fuzz figures packages packages-test clean
 
 build: ## hearth, hearth-shim and hearth-vmm (both static) in target/release
 	cargo build --release --locked -p hearth-cli
@@ -29,6 +29,9 @@ test-e2e: build
 
 test-v2: packages-test build ## cgroup version 2, in an emulated machine; skipped, and said so, where there is none
 	tests/nested/cgroup-v2.sh
+
+fuzz: packages-test ## each fuzz target of hearth-vmm for FUZZ_SECONDS (60); fails at a finding
+	microvm/vmm/fuzz/run.sh
 
 figures: packages-test build ## the numbers of SPECIFICATION.md, each beside what it is compared with
 	cargo rustc --release --locked -p echo-rust --bin bootstrap -- -C target-feature=+crt-static

@@ -24,6 +24,8 @@ mod confinement;
 pub mod control;
 pub mod devices;
 mod event_loop;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 pub mod generation;
 pub mod layout;
 pub mod machine;
