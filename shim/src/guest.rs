@@ -17,6 +17,7 @@ mod cgroup;
 mod devices;
 mod identity;
 mod modules;
+mod reporting;
 mod root;
 
 use std::io;
@@ -159,6 +160,8 @@ fn settle() -> Result<(), SetupError> {
     lo().map_err(SetupError::at("bring up lo"))?;
     let host_name = rustix::system::sethostname(HOST_NAME);
     host_name.map_err(|error| SetupError { step: "host name".to_owned(), source: error.into() })?;
+    // A kernel that reports nothing has no such setting, and needs none.
+    let _ = reporting::refine();
     let score = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
     score.map_err(SetupError::at("oom_score_adj"))?;
     for (resource, most) in [(Resource::Core, 0), (Resource::Memlock, MEMLOCK_BYTES)] {
