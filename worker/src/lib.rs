@@ -29,6 +29,7 @@ mod pool;
 mod report;
 mod runtime;
 mod slot;
+mod snapshots;
 mod starting;
 mod usage;
 mod worker;

@@ -1,9 +1,12 @@
 //! The worker's numbers, as Prometheus reads them.
 
+use std::time::Duration;
+
 use hearth_domain::FunctionResponse;
 use hearth_protocol::worker::{InitDone, InitSlotError, InvokeResponse};
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    exponential_buckets,
 };
 
 use crate::pool::PoolState;
@@ -18,6 +21,11 @@ pub(crate) struct Metrics {
     inits: IntCounterVec,
     init_seconds: Histogram,
     pooled: IntGaugeVec,
+    sandbox_start_seconds: HistogramVec,
+    snapshots_made: IntCounterVec,
+    snapshots_refused: IntCounter,
+    /// Snapshots on disk.
+    pub(crate) snapshot_bytes: IntGauge,
     /// Slots bound to a function.
     pub(crate) slots: IntGauge,
     /// Log entries that were dropped because the worker could not write them fast enough.
@@ -43,6 +51,16 @@ impl Metrics {
                 Opts::new("hearth_worker_pooled", "Sandboxes ready in the pool."),
                 &["runtime", "memory_mb"],
             )?,
+            sandbox_start_seconds: HistogramVec::new(
+                bounds("hearth_worker_sandbox_start_seconds", "From the start of a sandbox to its shim's word.")?,
+                &["how"],
+            )?,
+            snapshots_made: counters("hearth_worker_snapshots_made_total", "Snapshots by outcome.", "outcome")?,
+            snapshots_refused: IntCounter::new(
+                "hearth_worker_snapshots_refused_total",
+                "Restores that found their snapshot of no use; a sandbox was booted instead.",
+            )?,
+            snapshot_bytes: IntGauge::new("hearth_worker_snapshot_bytes", "Snapshots on disk.")?,
             slots: IntGauge::new("hearth_worker_slots", "Slots bound to a function.")?,
             log_entries_dropped: IntCounter::new("hearth_worker_log_entries_dropped_total", "Log entries dropped.")?,
             code_bytes: IntGauge::new("hearth_worker_code_bytes", "Unpacked code on disk.")?,
@@ -57,6 +75,10 @@ impl Metrics {
         registry.register(Box::new(metrics.inits.clone()))?;
         registry.register(Box::new(metrics.init_seconds.clone()))?;
         registry.register(Box::new(metrics.pooled.clone()))?;
+        registry.register(Box::new(metrics.sandbox_start_seconds.clone()))?;
+        registry.register(Box::new(metrics.snapshots_made.clone()))?;
+        registry.register(Box::new(metrics.snapshots_refused.clone()))?;
+        registry.register(Box::new(metrics.snapshot_bytes.clone()))?;
         registry.register(Box::new(metrics.slots.clone()))?;
         registry.register(Box::new(metrics.log_entries_dropped.clone()))?;
         registry.register(Box::new(metrics.code_bytes.clone()))?;
@@ -67,6 +89,22 @@ impl Metrics {
     /// A function got a sandbox.
     pub(crate) fn cold_start(&self, from_pool: bool) {
         self.cold_starts.with_label_values(&[if from_pool { "pool" } else { "boot" }]).inc();
+    }
+
+    /// A sandbox is up.
+    pub(crate) fn started(&self, restored: bool, took: Duration) {
+        let how = if restored { "restore" } else { "boot" };
+        self.sandbox_start_seconds.with_label_values(&[how]).observe(took.as_secs_f64());
+    }
+
+    /// A snapshot was made, or could not be.
+    pub(crate) fn snapshot_made(&self, success: bool) {
+        self.snapshots_made.with_label_values(&[if success { "success" } else { "failed" }]).inc();
+    }
+
+    /// A snapshot was of no use.
+    pub(crate) fn snapshot_refused(&self) {
+        self.snapshots_refused.inc();
     }
 
     /// An init is over.
@@ -104,7 +142,11 @@ fn counters(name: &str, help: &str, label: &str) -> prometheus::Result<IntCounte
     IntCounterVec::new(Opts::new(name, help), &[label])
 }
 
-/// From a quarter of a millisecond to about a quarter of an hour.
 fn seconds(name: &str, help: &str) -> prometheus::Result<Histogram> {
-    Histogram::with_opts(HistogramOpts::new(name, help).buckets(exponential_buckets(0.000_25, 2.0, 22)?))
+    Histogram::with_opts(bounds(name, help)?)
+}
+
+/// From a quarter of a millisecond to about a quarter of an hour.
+fn bounds(name: &str, help: &str) -> prometheus::Result<HistogramOpts> {
+    Ok(HistogramOpts::new(name, help).buckets(exponential_buckets(0.000_25, 2.0, 22)?))
 }

@@ -11,6 +11,7 @@
 
 mod boot;
 mod core;
+mod restore;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -22,7 +23,7 @@ use hearth_guest_protocol::guest_message;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
-pub(crate) use self::boot::{BootFailure, Booted, Boots, Purpose};
+pub(crate) use self::boot::{BootFailure, BootParts, Booted, Boots, Purpose};
 pub(crate) use self::core::PoolBounds;
 use self::core::{Outbox, PoolCore, SandboxNumber};
 use crate::class::SandboxClass;
@@ -37,6 +38,7 @@ const POOLED_LOGS_MAX: u32 = 1_000;
 pub(crate) struct Pool {
     requests: mpsc::Sender<Request>,
     boots: Arc<Boots>,
+    tasks: Tasks,
     state: watch::Receiver<PoolState>,
 }
 
@@ -81,10 +83,10 @@ impl Pool {
         let owner = Owner { core, keepers, inbox, state: state_tx, clock };
         let stop = tasks.clone();
         tasks.spawn("pool", OnFailure::EndRole, async move { owner.run(stop).await });
-        Arc::new(Self { requests, boots, state })
+        Arc::new(Self { requests, boots, tasks: tasks.clone(), state })
     }
 
-    /// A sandbox of `class`: from the pool, or booted now.
+    /// A sandbox of `class`: from the pool, or started now.
     pub(crate) async fn take(&self, class: SandboxClass) -> Result<Booted, BootFailure> {
         let (to, pooled) = oneshot::channel();
         if self.requests.send(Request::Take { class, to }).await.is_ok()
@@ -92,7 +94,18 @@ impl Pool {
         {
             return Ok(booted);
         }
-        self.boots.boot(class, Purpose::Call).await
+        let started = self.boots.start(class, Purpose::Call).await;
+        if self.boots.lacks_snapshot(class) {
+            // Where there is no pool that would make one while it fills.
+            let (boots, stop) = (self.boots.clone(), self.tasks.clone());
+            self.tasks.spawn("snapshot", OnFailure::Log, async move {
+                tokio::select! {
+                    made = boots.make_snapshot(class) => made.map(drop),
+                    () = stop.stopping() => Ok(()),
+                }
+            });
+        }
+        started
     }
 
     /// What it looks like now, and when that changes.
@@ -205,7 +218,7 @@ impl Keeper {
     async fn run(self, tasks: Tasks) {
         let (number, class) = (self.number, self.class);
         let booted = tokio::select! {
-            booted = self.boots.boot(class, Purpose::Pool) => booted,
+            booted = self.boots.start(class, Purpose::Pool) => booted,
             () = tasks.stopping() => return,
         };
         match booted {

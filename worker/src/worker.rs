@@ -16,7 +16,7 @@ use hearth_protocol::worker::{
 };
 use hearth_protocol::{Unreachable, Worker as WorkerRole};
 use hearth_store::BundleStore;
-use prometheus::Registry;
+use prometheus::{IntGauge, Registry};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
@@ -26,10 +26,11 @@ use crate::code::CodeCache;
 use crate::config::Config;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
-use crate::pool::{Boots, Pool, PoolBounds, PoolState};
+use crate::pool::{BootParts, Boots, Pool, PoolBounds, PoolState};
 use crate::report::{Identity, Reporter};
 use crate::runtime::{Bootstraps, Offer};
 use crate::slot::{Host, SlotBounds, Slots};
+use crate::snapshots::Snapshots;
 use crate::starting::Starting;
 
 /// Other roles and parts that a worker works with.
@@ -221,8 +222,19 @@ async fn host(
     };
     // Sandboxes are named after the worker's run, so that those of an earlier one can't be meant.
     let prefix = format!("s{:08x}", incarnation >> 32);
-    let boots =
-        Boots::new(launcher, config.shim.clone(), offer.clone(), bootstraps, config.boot_concurrency, prefix, starting);
+    let snapshots = state("snapshots", "snapshots")
+        .open(|path| open_snapshots(path, config, &*launcher, &bootstraps, clock, metrics.snapshot_bytes.clone()))?;
+    let boots = Boots::new(BootParts {
+        launcher,
+        shim: config.shim.clone(),
+        offer: offer.clone(),
+        bootstraps,
+        concurrency: config.boot_concurrency,
+        prefix,
+        starting,
+        snapshots,
+        metrics: metrics.clone(),
+    });
     let (min, max, booting) = (config.pool_size, config.pool_max, config.boot_concurrency.div_ceil(2));
     let sizes = boots.sizing().classes();
     let classes = offer.classes().flat_map(|runtime| sizes.iter().map(move |&memory| SandboxClass { runtime, memory }));
@@ -240,6 +252,30 @@ async fn host(
         changed: Notify::new(),
         bounds: SlotBounds { init_timeout: config.init_timeout, freeze_idle_after: config.freeze_idle_after },
     }))
+}
+
+/// Snapshots, if sandboxes start from them; else what an earlier worker left of them goes.
+fn open_snapshots(
+    path: &Path,
+    config: &Config,
+    launcher: &dyn Launcher,
+    bootstraps: &Bootstraps,
+    clock: Clock,
+    bytes: IntGauge,
+) -> io::Result<Option<Arc<Snapshots>>> {
+    if !config.snapshots || !launcher.has_snapshots() {
+        return match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(None),
+        };
+    }
+    let shim = crc32fast::hash(&std::fs::read(&config.shim)?);
+    let (version, boot, bootstraps) = (env!("CARGO_PKG_VERSION"), boot_id(), bootstraps.dir().display());
+    let launcher = launcher.snapshots_depend_on();
+    // One line, so that what it names ends where the line does.
+    let generation =
+        format!("{version} boot {boot} shim {shim:08x} bootstraps {bootstraps} {launcher}").replace('\n', " ");
+    Snapshots::open(path, generation, config.snapshots_max_bytes, clock, bytes).map(Some)
 }
 
 /// A directory of the worker's.

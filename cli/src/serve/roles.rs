@@ -24,7 +24,7 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 
 use super::first_start::ensure_credentials;
-use super::settings::{RoleConfig, WorkerSettings};
+use super::settings::{RoleConfig, Switch, WorkerSettings};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -188,6 +188,9 @@ async fn worker(
     let bundles = Arc::new(FileBundles::open(&settings.bundle_dir).await?);
     let mut config = hearth_worker::Config::new(endpoint, settings.data_dir, sandboxes::shim()?);
     config.pool_size = settings.pool_size.unwrap_or(config.pool_size);
+    config.snapshots = settings.snapshots.map_or(config.snapshots, |Switch(on)| on);
+    let max_bytes = settings.snapshots_max_mb.map(|mb| mb.saturating_mul(1024 * 1024));
+    config.snapshots_max_bytes = max_bytes.unwrap_or(config.snapshots_max_bytes);
     config.pool_max = settings.pool_max.unwrap_or(config.pool_max).max(config.pool_size);
     config.max_slots = settings.max_slots.unwrap_or(config.max_slots);
     config.memory_mb = settings.memory_mb.or(config.memory_mb);

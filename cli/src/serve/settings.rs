@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgMatches, Command};
 use hearth_daemon::config::{Layers, Mistakes};
 
-pub(crate) use config::{ProcessConfig, RoleConfig, WorkerSettings, beside_this_program};
+pub(crate) use config::{ProcessConfig, RoleConfig, Switch, WorkerSettings, beside_this_program};
 pub(crate) use isolation::IsolationChoice;
 
 use self::table::SETTINGS;

@@ -1,4 +1,4 @@
-//! Boots one sandbox up to the word of its shim that it is there.
+//! Starts one sandbox up to the word of its shim that it is there: from a snapshot where there is one, else booted.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,31 +9,57 @@ use std::time::Duration;
 
 use hearth_guest_protocol::{PROTOCOL_VERSION, Ready, guest_message};
 use hearth_microvm::{BootError, BootSpec, Isolation, Launcher, Sandbox, SandboxError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use crate::channel::{Channel, ChannelError};
 use crate::class::{SandboxClass, Sizing};
+use crate::metrics::Metrics;
 use crate::runtime::{Bootstraps, Offer, RUNTIME_DIR, RuntimeClass, shim_environment};
+use crate::snapshots::{Snapshot, Snapshots};
 use crate::starting::Starting;
 
-/// Longest time from the start of a boot to the shim's word.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time from the start of a boot to the shim's word. A microVM boots a kernel before that, and many at once
+/// share the host's CPUs.
+const fn boot_timeout(isolation: Isolation) -> Duration {
+    match isolation {
+        Isolation::Kvm => Duration::from_secs(30),
+        Isolation::Jail | Isolation::Process => Duration::from_secs(10),
+    }
+}
 /// Log messages before the shim's word: what a language runtime says when it can't start.
 const BOOT_LOGS_MAX: u32 = 100;
 
-/// Boots sandboxes, a bounded number at a time.
+/// Starts sandboxes, a bounded number at a time.
 pub(crate) struct Boots {
-    launcher: Arc<dyn Launcher>,
-    shim: PathBuf,
-    offer: Offer,
-    bootstraps: Bootstraps,
+    pub(super) parts: BootParts,
     permits: Semaphore,
-    starting: Starting,
-    prefix: String,
     count: AtomicU64,
 }
 
-/// What a sandbox is booted for.
+/// What sandboxes are started with.
+pub(crate) struct BootParts {
+    /// Starts them.
+    pub(crate) launcher: Arc<dyn Launcher>,
+    /// Their first program.
+    pub(crate) shim: PathBuf,
+    /// What can be started in them.
+    pub(crate) offer: Offer,
+    /// The languages' part of what is started.
+    pub(crate) bootstraps: Bootstraps,
+    /// Most that start at the same time.
+    pub(crate) concurrency: u32,
+    /// Tells the sandboxes of this worker's run from others'.
+    pub(crate) prefix: String,
+    /// Starts that are under way.
+    pub(crate) starting: Starting,
+    /// Where snapshots are, if sandboxes start from them.
+    pub(crate) snapshots: Option<Arc<Snapshots>>,
+    /// Counts starts.
+    pub(crate) metrics: Metrics,
+}
+
+/// What a sandbox is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// To wait, warm: its language runtime is there and has done all it can before it has a function.
@@ -51,6 +77,8 @@ pub(crate) struct Booted {
     pub(crate) channel: Channel,
     /// Whether it waited in the pool.
     pub(crate) from_pool: bool,
+    /// What it was restored from.
+    pub(crate) origin: Option<Snapshot>,
 }
 
 /// A sandbox did not come up. Nothing of it is left.
@@ -68,8 +96,11 @@ pub(crate) enum BootFailure {
         output: String,
     },
     /// It said nothing.
-    #[error("its shim did not report within {} s", BOOT_TIMEOUT.as_secs())]
-    Silent,
+    #[error("its shim did not report within {} s", .within.as_secs())]
+    Silent {
+        /// How long was waited.
+        within: Duration,
+    },
     /// Its first word was another than Ready.
     #[error("its shim did not begin with Ready{}", said(.output))]
     NotReady {
@@ -91,85 +122,108 @@ pub(crate) enum BootFailure {
 }
 
 impl Boots {
-    /// Boots with `launcher`, at most `concurrency` at a time. `prefix` tells the sandboxes of this worker's run from
-    /// others'.
-    pub(crate) fn new(
-        launcher: Arc<dyn Launcher>,
-        shim: PathBuf,
-        offer: Offer,
-        bootstraps: Bootstraps,
-        concurrency: u32,
-        prefix: String,
-        starting: Starting,
-    ) -> Arc<Self> {
-        let permits = Semaphore::new(concurrency.max(1) as usize);
-        Arc::new(Self { launcher, shim, offer, bootstraps, permits, starting, prefix, count: AtomicU64::new(0) })
+    /// Starts nothing yet.
+    pub(crate) fn new(parts: BootParts) -> Arc<Self> {
+        let permits = Semaphore::new(parts.concurrency.max(1) as usize);
+        Arc::new(Self { parts, permits, count: AtomicU64::new(0) })
     }
 
-    /// Boots one sandbox of `class`.
-    pub(crate) async fn boot(&self, class: SandboxClass, purpose: Purpose) -> Result<Booted, BootFailure> {
-        let _permit = self.permits.acquire().await.map_err(|_| BootFailure::Stopping)?;
+    /// Starts one sandbox of `class`. One for the pool makes the snapshot first if it is missing; a call has no time for
+    /// that.
+    pub(crate) async fn start(&self, class: SandboxClass, purpose: Purpose) -> Result<Booted, BootFailure> {
+        let _permit = self.permit().await?;
+        if purpose == Purpose::Pool {
+            self.make_missing_snapshot(class).await?;
+        }
+        if let Some(restored) = self.restore_pooled(class).await? {
+            return Ok(restored);
+        }
+        self.boot(class, purpose, None).await
+    }
+
+    /// Boots one sandbox of `class`, from which a snapshot will be made in `snapshot_into`, if given.
+    pub(super) async fn boot(
+        &self,
+        class: SandboxClass,
+        purpose: Purpose,
+        snapshot_into: Option<PathBuf>,
+    ) -> Result<Booted, BootFailure> {
+        let began = Instant::now();
+        let spec = BootSpec { snapshot_into, ..self.spec(class, purpose) };
         let boot = async {
-            let under_way = self.starting.begin().await;
-            let mut sandbox = self.launcher.boot(self.spec(class, purpose)).await?;
+            let under_way = self.parts.starting.begin().await;
+            let mut sandbox = self.parts.launcher.boot(spec).await?;
             drop(under_way);
             let mut channel = Channel::new(sandbox.channel().ok_or(BootFailure::NoChannel)?);
             let ready = first_word(&mut channel).await?;
             if ready.protocol_version != PROTOCOL_VERSION {
                 return Err(BootFailure::Version { found: ready.protocol_version });
             }
-            Ok(Booted { sandbox, channel, from_pool: false })
+            Ok(Booted { sandbox, channel, from_pool: false, origin: None })
         };
-        tokio::time::timeout(BOOT_TIMEOUT, boot).await.unwrap_or(Err(BootFailure::Silent))
+        let within = boot_timeout(self.parts.launcher.isolation());
+        let booted = tokio::time::timeout(within, boot).await.unwrap_or(Err(BootFailure::Silent { within }))?;
+        self.parts.metrics.started(false, began.elapsed());
+        Ok(booted)
+    }
+
+    /// A permit for a start that is nobody's call and not the pool's.
+    pub(super) async fn permit(&self) -> Result<SemaphorePermit<'_>, BootFailure> {
+        self.permits.acquire().await.map_err(|_| BootFailure::Stopping)
     }
 
     /// Makes a function's code visible in its sandbox, and says where.
     pub(crate) async fn attach_code(&self, sandbox: &mut dyn Sandbox, code: &Path) -> Result<PathBuf, SandboxError> {
-        let _under_way = self.starting.begin().await;
+        let _under_way = self.parts.starting.begin().await;
         sandbox.attach_code(code).await
     }
 
     /// When sandboxes get their size here.
     pub(crate) fn sizing(&self) -> Sizing {
-        Sizing::of(self.launcher.isolation())
+        Sizing::of(self.parts.launcher.isolation())
     }
 
     /// Where a function sees the bootstraps.
     pub(crate) fn runtime_dir(&self) -> &Path {
-        match self.launcher.isolation() {
+        match self.parts.launcher.isolation() {
             // Without a mount namespace there is only the host's path.
-            Isolation::Process => self.bootstraps.dir(),
+            Isolation::Process => self.parts.bootstraps.dir(),
             Isolation::Jail | Isolation::Kvm => Path::new(RUNTIME_DIR),
         }
+    }
+
+    /// A name for one more sandbox.
+    pub(super) fn next_id(&self) -> String {
+        format!("{}-{}", self.parts.prefix, self.count.fetch_add(1, Ordering::Relaxed))
     }
 
     fn spec(&self, class: SandboxClass, purpose: Purpose) -> BootSpec {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         BootSpec {
-            id: format!("{}-{number}", self.prefix),
-            init: self.shim.clone(),
+            id: format!("{}-{number}", self.parts.prefix),
+            init: self.parts.shim.clone(),
             args: self.shim_arguments(class.runtime, purpose),
             env: shim_environment(self.runtime_dir()),
-            read_only: vec![(self.bootstraps.dir().to_owned(), RUNTIME_DIR.into())],
+            read_only: vec![(self.parts.bootstraps.dir().to_owned(), RUNTIME_DIR.into())],
             limits: self.sizing().boot_limits(class.memory),
-            image: self.offer.image(class.runtime).map(str::to_owned),
+            image: self.parts.offer.image(class.runtime).map(str::to_owned),
             snapshot_into: None,
         }
     }
 
     fn shim_arguments(&self, class: RuntimeClass, purpose: Purpose) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
-        if self.launcher.isolation() == Isolation::Process {
+        if self.parts.launcher.isolation() == Isolation::Process {
             // The host's ports are shared with everybody: any free one.
             arguments.extend(["--runtime-api".into(), "127.0.0.1:0".into()]);
         }
-        if let Some((uid, gid)) = self.launcher.user() {
+        if let Some((uid, gid)) = self.parts.launcher.user() {
             arguments.extend(["--user".into(), format!("{uid}:{gid}").into()]);
         }
         if purpose == Purpose::Call {
             arguments.push("--wanted".into());
         }
-        let command = self.offer.command(class, self.runtime_dir());
+        let command = self.parts.offer.command(class, self.runtime_dir());
         if !command.is_empty() {
             // Not `--`: a kernel, which is what starts the shim of a microVM, keeps that to itself.
             arguments.push("--command".into());
@@ -181,7 +235,10 @@ impl Boots {
 
 impl fmt::Debug for Boots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Boots").field("prefix", &self.prefix).field("shim", &self.shim).finish_non_exhaustive()
+        f.debug_struct("Boots")
+            .field("prefix", &self.parts.prefix)
+            .field("shim", &self.parts.shim)
+            .finish_non_exhaustive()
     }
 }
 

@@ -24,6 +24,7 @@ use crate::code::CodeLease;
 use crate::logs::{LogEntry, LogKey};
 use crate::pool::{now as read_clock, sleep_until};
 use crate::runtime::log_stream_name;
+use crate::snapshots::Snapshot;
 
 /// How long a sandbox that closed its channel gets to end, so that its end can be told.
 const END_WAIT: Duration = Duration::from_secs(1);
@@ -66,6 +67,8 @@ struct Equipment {
     reader: Reader,
     writer: Writer,
     frozen: bool,
+    /// What it was restored from, until its first answer.
+    origin: Option<Snapshot>,
     _code: CodeLease,
 }
 
@@ -75,6 +78,7 @@ struct Wishes {
     freeze: bool,
     thaw: bool,
     end_of_init: bool,
+    answered: bool,
     outgoing: Option<HostMessage>,
 }
 
@@ -157,8 +161,8 @@ impl SlotTask {
         match prepared {
             Ok(Prepared { booted, code, init }) => {
                 let (reader, writer) = (booted.channel.reader, booted.channel.writer);
-                self.hands.equipment =
-                    Some(Equipment { sandbox: booted.sandbox, reader, writer, frozen: false, _code: code });
+                let (sandbox, origin) = (booted.sandbox, booted.origin);
+                self.hands.equipment = Some(Equipment { sandbox, reader, writer, frozen: false, origin, _code: code });
                 self.host.metrics.cold_start(booted.from_pool);
                 self.core.on_prepared(self.now(), booted.from_pool, init, &mut self.hands);
             }
@@ -251,6 +255,11 @@ impl SlotTask {
         {
             result = result.and(sandbox.set_limits(limits).await);
         }
+        if wishes.answered
+            && let Some(origin) = equipment.origin.take()
+        {
+            record_prefetch(&**sandbox, &origin).await;
+        }
         if wishes.freeze {
             // Where the host can't freeze, the sandbox stays within its limits all the same; the launcher's
             // `unenforced` says so.
@@ -301,6 +310,17 @@ impl SlotTask {
     }
 }
 
+/// What the first answer of a restored sandbox needed, the next one gets ahead.
+async fn record_prefetch(sandbox: &dyn Sandbox, origin: &Snapshot) {
+    if !origin.claim_prefetch() {
+        return;
+    }
+    match sandbox.record_prefetch().await {
+        Ok(()) => origin.prefetched(),
+        Err(error) => debug!(%error, "restores go on without bringing anything in ahead"),
+    }
+}
+
 impl Outbox for Hands {
     fn send(&mut self, message: HostMessage) {
         self.wishes.outgoing = Some(message);
@@ -315,6 +335,7 @@ impl Outbox for Hands {
 
     fn answer(&mut self, answer: InvokeResponse) {
         self.logs.host.metrics.invocation_over(&answer);
+        self.wishes.answered = true;
         if let Some(invocation) = self.invocation.take() {
             // The caller may have left; the invocation is over all the same.
             let _ = invocation.send(Ok(answer));

@@ -38,6 +38,8 @@ pub(crate) struct Guest {
     inside: Arc<Mutex<Inside>>,
     /// Whether it goes on where a snapshot was taken.
     pub(crate) restored: bool,
+    /// What it was told to be when it was restored: entropy and host name.
+    pub(crate) identity: String,
 }
 
 /// What the host sees of it.
@@ -157,7 +159,13 @@ impl FakeLauncher {
         let restored = memory.is_some();
         let usage = SandboxUsage { memory_peak_bytes: 10 << 20, ..SandboxUsage::default() };
         let inside = Arc::new(Mutex::new(Inside { usage, memory: memory.unwrap_or_default() }));
-        let guest = Guest { stream: theirs, buffer: BytesMut::new(), inside: inside.clone(), restored };
+        let guest = Guest {
+            stream: theirs,
+            buffer: BytesMut::new(),
+            inside: inside.clone(),
+            restored,
+            identity: String::new(),
+        };
         let (end, ended) = watch::channel(None);
         let running = (self.script)(guest);
         let tell = end.clone();

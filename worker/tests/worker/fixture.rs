@@ -1,6 +1,6 @@
 //! A worker on a fake launcher, and short words for what tests ask of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use hearth_domain::{
     HolderId, MemorySize, RequestId, RevisionId, SlotId, Timeout, Version, WorkerId,
 };
 use hearth_guest_protocol::{
-    GuestError, InitDone as GuestInitDone, Invoke, Log, PROTOCOL_VERSION, Ready, Response, RuntimeExit, host_message,
-    response,
+    GuestError, Init, InitDone as GuestInitDone, Invoke, Log, PROTOCOL_VERSION, RESTORE_ENTROPY_BYTES, Ready, Response,
+    Restored, RuntimeExit, SnapshotReady, host_message, response,
 };
 use hearth_microvm::{Ended, Isolation, Launcher};
 use hearth_protocol::placement::WorkerReport;
@@ -30,7 +30,8 @@ pub(crate) struct Fixture {
     pub(crate) worker: Arc<Worker>,
     pub(crate) launcher: Arc<FakeLauncher>,
     pub(crate) placement: Arc<FakePlacement>,
-    _dir: tempfile::TempDir,
+    pub(crate) bundles: Arc<Bundles>,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
@@ -57,9 +58,25 @@ impl Fixture {
     async fn on(launcher: Arc<FakeLauncher>, configure: impl FnOnce(&mut Config)) -> Self {
         let bundles = Bundles::new();
         bundles.add(function("").bundle, &[("bootstrap", "", 0o755)]);
+        let dir = tempfile::tempdir().unwrap();
+        Self::in_dir(launcher, bundles, dir, configure).await
+    }
+
+    async fn in_dir(
+        launcher: Arc<FakeLauncher>,
+        bundles: Arc<Bundles>,
+        dir: tempfile::TempDir,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
         let shim = std::env::current_exe().unwrap();
-        let (worker, placement, dir) = start(launcher.clone(), bundles, shim, configure).await;
-        Self { worker, launcher, placement, _dir: dir }
+        let (worker, placement) = start_in(dir.path(), launcher.clone(), bundles.clone(), shim, configure).await;
+        Self { worker, launcher, placement, bundles, dir }
+    }
+
+    /// The worker ends, and another starts on what it left.
+    pub(crate) async fn restarted(self, configure: impl FnOnce(&mut Config)) -> Self {
+        self.worker.shutdown(Duration::from_secs(5)).await;
+        Self::in_dir(self.launcher, self.bundles, self.dir, configure).await
     }
 
     /// Makes a slot for a function whose handler is `handler`.
@@ -178,12 +195,31 @@ pub(crate) fn script<F: Future<Output = Ended> + Send + 'static>(
 /// A shim as it should be. Its function does what its handler is called; see [`serve`].
 pub(crate) fn honest() -> Script {
     script(|mut guest| async move {
-        ready(&mut guest).await;
-        match guest.hear().await {
-            Some(host_message::Kind::Init(init)) => live(guest, &init.handler).await,
-            _ => EXIT_0,
+        match until_init(&mut guest).await {
+            Some(init) => live(guest, &init.handler).await,
+            None => EXIT_0,
         }
     })
+}
+
+/// The honest shim's life until Init: up, or restored, and snapshotted if the worker wants that.
+pub(crate) async fn until_init(guest: &mut Guest) -> Option<Init> {
+    if guest.restored {
+        let Some(host_message::Kind::Restore(restore)) = guest.hear().await else { return None };
+        assert_eq!(restore.entropy.len(), RESTORE_ENTROPY_BYTES);
+        assert!(restore.unix_ns > 1_700_000_000_000_000_000);
+        guest.identity = format!("{:?} {}", restore.entropy, restore.host_name);
+        guest.say(Restored::default()).await;
+    } else {
+        ready(guest).await;
+    }
+    loop {
+        match guest.hear().await? {
+            host_message::Kind::Init(init) => return Some(init),
+            host_message::Kind::PrepareSnapshot(_) => guest.say(SnapshotReady::default()).await,
+            _ => return None,
+        }
+    }
 }
 
 /// The honest shim's life from Init on.
@@ -214,6 +250,10 @@ async fn serve(guest: &mut Guest, handler: &str, invoke: Invoke) -> Option<Ended
     let id = invoke.request_id.clone();
     match handler {
         "echo" => guest.say(answer(&id, response::Outcome::Payload(invoke.payload))).await,
+        "identity" => {
+            let identity = guest.identity.clone().into();
+            guest.say(answer(&id, response::Outcome::Payload(identity))).await;
+        }
         "hang" => std::future::pending().await,
         "prints" => {
             guest.say(log(&id, "first line\nsecond ")).await;
@@ -261,12 +301,23 @@ pub(crate) async fn start(
     configure: impl FnOnce(&mut Config),
 ) -> (Arc<Worker>, Arc<FakePlacement>, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
+    let (worker, placement) = start_in(dir.path(), launcher, bundles, shim, configure).await;
+    (worker, placement, dir)
+}
+
+async fn start_in(
+    dir: &Path,
+    launcher: Arc<dyn Launcher>,
+    bundles: Arc<Bundles>,
+    shim: PathBuf,
+    configure: impl FnOnce(&mut Config),
+) -> (Arc<Worker>, Arc<FakePlacement>) {
     let endpoint = WorkerEndpoint { id: WorkerId::new("worker-1").unwrap(), url: "".into() };
-    let mut config = Config::new(endpoint, dir.path().to_owned(), shim);
+    let mut config = Config::new(endpoint, dir.to_owned(), shim);
     (config.memory_mb, config.memory_overcommit_percent) = (Some(1_024), 100);
     configure(&mut config);
     let placement = Arc::new(FakePlacement::default());
     let deps = Deps { launcher, bundles, placement: placement.clone() };
     let worker = Worker::start(config, deps, &prometheus::Registry::new()).await.unwrap();
-    (worker, placement, dir)
+    (worker, placement)
 }

@@ -8,3 +8,4 @@ mod lifecycle;
 mod microvms;
 mod neighbours;
 mod real;
+mod snapshots;

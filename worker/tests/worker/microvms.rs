@@ -20,7 +20,7 @@ async fn a_worker_offers_what_it_has_images_for() {
     let spec = &fixture.launcher.specs()[0];
     assert_eq!(spec.image.as_deref(), Some("python3.11"));
     let arguments: Vec<_> = spec.args.iter().map(|argument| argument.to_str().unwrap()).collect();
-    assert_eq!(arguments, ["--wanted", "--", "/usr/bin/python3.11", "/var/runtime/bootstrap.py"]);
+    assert_eq!(arguments, ["--wanted", "--command", "/usr/bin/python3.11", "/var/runtime/bootstrap.py"]);
 }
 
 #[tokio::test]

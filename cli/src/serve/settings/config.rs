@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use hearth_daemon::config::{DurationText, Reader};
@@ -97,11 +98,31 @@ pub(crate) struct WorkerSettings {
     /// See [`hearth_worker::Config`].
     pub(crate) pool_max: Option<u32>,
     /// See [`hearth_worker::Config`].
+    pub(crate) snapshots: Option<Switch>,
+    /// Megabytes; see [`hearth_worker::Config`].
+    pub(crate) snapshots_max_mb: Option<u64>,
+    /// See [`hearth_worker::Config`].
     pub(crate) max_slots: Option<u32>,
     /// See [`hearth_worker::Config`].
     pub(crate) memory_mb: Option<u64>,
     /// See [`hearth_worker::Config`].
     pub(crate) memory_overcommit_percent: Option<u32>,
+}
+
+/// `on` or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Switch(pub(crate) bool);
+
+impl FromStr for Switch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "on" => Ok(Self(true)),
+            "off" => Ok(Self(false)),
+            _ => Err("use on or off".into()),
+        }
+    }
 }
 
 /// Reads a role's settings. `None` only where a mistake was noted.
@@ -205,6 +226,8 @@ fn worker(reader: &mut Reader, data_dir: PathBuf, bundle_dir: PathBuf, name: &st
             .map(|path| std::path::absolute(&path).unwrap_or(path)),
         pool_size: reader.optional("pool-size"),
         pool_max: reader.optional("pool-max"),
+        snapshots: reader.optional("snapshots"),
+        snapshots_max_mb: reader.optional("snapshots-max-mb"),
         max_slots: reader.optional("max-slots"),
         memory_mb: reader.optional("memory-mb"),
         memory_overcommit_percent: reader.optional("memory-overcommit-percent"),

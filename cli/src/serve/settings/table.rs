@@ -86,6 +86,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         help: "Most sandboxes kept ready for one runtime, however many cold starts there are [16]",
         roles: &[Up, Worker],
     },
+    Setting {
+        name: "snapshots",
+        value: "on|off",
+        help: "Whether microVMs start from snapshots of others like them instead of booting [on]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "snapshots-max-mb",
+        value: "MB",
+        help: "Disk for snapshots; the least recently used go first [8192]",
+        roles: &[Up, Worker],
+    },
     Setting { name: "max-slots", value: "N", help: "Most slots on this host [1000]", roles: &[Up, Worker] },
     Setting {
         name: "memory-mb",
