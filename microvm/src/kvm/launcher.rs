@@ -271,6 +271,10 @@ impl Launcher for KvmLauncher {
         true
     }
 
+    fn snapshots_depend_on(&self) -> String {
+        format!("kernel {} monitor {}", self.kernel.sha256, env!("CARGO_PKG_VERSION"))
+    }
+
     fn prepare_code(&self, code: &Path) -> io::Result<PathBuf> {
         let mut name = code.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         name.push(CODE_IMAGE_SUFFIX);
