@@ -164,7 +164,7 @@ impl Machine {
         let vm = kvm.create_vm().during("creating the VM")?;
         let memory = memory::map(&parts.memory, memory_mib, parts.mapping).during("mapping guest memory")?;
         if parts.huge_pages {
-            sys::memory::prefer_huge_pages(&memory).during("asking for huge pages")?;
+            memory::prefer_huge_pages(&memory).during("asking for huge pages")?;
         }
         sys::memory::give(&vm, &memory).during("giving the VM its memory")?;
         vm.set_identity_map_address(IDENTITY_MAP).during("setting the identity map")?;
@@ -289,11 +289,8 @@ fn set_start(kvm: &Kvm, vcpus: &[VcpuFd], start: VcpuStart) -> Result<(), Machin
         vcpu.set_cpuid2(&template.of(id as u8).during("composing CPU features")?).during("setting CPU features")?;
         registers::set_firmware_state(vcpu, template.extended_states()).during("setting registers")?;
     }
-    let first = vcpus.first().into_iter();
-    first
-        .map(|first| registers::set_start(first, start))
-        .collect::<Result<(), _>>()
-        .during("setting the first registers")
+    let mut first = vcpus.first().into_iter();
+    first.try_for_each(|first| registers::set_start(first, start)).during("setting the first registers")
 }
 
 impl Drop for Machine {

@@ -60,6 +60,7 @@ mod tests {
     fn reads_into_pieces_in_order_and_forgets_pages() {
         let memory_file = tempfile::tempfile().unwrap();
         memory_file.set_len(128 << 20).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&memory_file, &[0; 0x4000], 0).unwrap();
         let memory = map(&memory_file, 128, Mapping::Private).unwrap();
         let file = tempfile::tempfile().unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, b"0123456789", 0).unwrap();
