@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what running (`run`) or testing (`test`) Hearth needs beyond git, a C compiler, make and Rust.
+# Installs what running (`run`) or testing (`test`) Hearth, or making what its microVMs boot from (`guest-image`), needs
+# beyond git, a C compiler, make and Rust.
 # Says what and why; uses sudo only where it is not root; does nothing where all is there.
 set -euo pipefail
-purpose=${1:?usage: packages.sh run|test}
+purpose=${1:?usage: packages.sh run|test|guest-image}
 cd "$(dirname "$0")/.."
 
 missing=() # of these, what can't be done without:
@@ -17,7 +18,21 @@ lacks() { # package, why, test command: whether it is missing
 need() { if lacks "$@"; then required+=("$1"); fi; }
 want() { lacks "$@" || true; }
 
-need python3 "functions with runtime python3.x run on the host's /usr/bin/python3" test -x /usr/bin/python3
+if [ "$purpose" = guest-image ]; then
+    need linux-source-6.1 "the guest kernel is built from it" test -e /usr/src/linux-source-6.1.tar.xz
+    need flex "the kernel's build reads its configuration with it" which flex
+    need bison "the kernel's build reads its configuration with it" which bison
+    need bc "the kernel's build computes its time constants with it" which bc
+    need libelf-dev "the kernel's build checks its own object files" test -e /usr/include/libelf.h
+    need xz-utils "the kernel's sources are compressed with it" which xz
+    need mmdebstrap "runtime images are put together from Debian packages" which mmdebstrap
+    need debian-archive-keyring "those packages' signatures are checked with it" \
+        test -e /usr/share/keyrings/debian-archive-keyring.gpg
+    want kmod "the modules of Debian's stock kernel are looked up with depmod and modprobe" \
+        env PATH="$PATH:/usr/sbin:/sbin" which depmod
+else
+    need python3 "functions with runtime python3.x run on the host's /usr/bin/python3" test -x /usr/bin/python3
+fi
 node=(nodejs "functions with runtime nodejsN.x run on the host's /usr/bin/node" test -x /usr/bin/node)
 if [ "$purpose" = test ]; then
     need "${node[@]}"
@@ -30,7 +45,8 @@ if [ "$purpose" = test ]; then
     want cpio "that machine's first file system is a cpio archive" which cpio
     want kmod "the modules of that machine's kernel are looked up with depmod and modprobe" which depmod
     want e2fsprogs "that machine's disk is made with mke2fs" which mke2fs
-else
+    want erofs-utils "images of code and runtimes are read back with fsck.erofs" which fsck.erofs
+elif [ "$purpose" = run ]; then
     want "${node[@]}"
 fi
 if [ "$(id -u)" != 0 ]; then

@@ -1,9 +1,10 @@
-//! What developers run: `cargo xtask gen | tidy | shim | vmm`.
+//! What developers run: `cargo xtask gen | tidy | shim | vmm | guest-image`.
 //!
 //! Each task is a file with one public function; `tidy` and the drift of generated code also run as tests.
 #![forbid(unsafe_code)]
 
 mod generate;
+mod guest_image;
 mod static_program;
 mod tidy;
 
@@ -38,7 +39,8 @@ fn run() -> Result<()> {
         ["shim", "--release"] => static_program::build(&root, "hearth-shim", true),
         ["vmm"] => static_program::build(&root, "hearth-vmm", false),
         ["vmm", "--release"] => static_program::build(&root, "hearth-vmm", true),
-        _ => bail!("which task?\n{USAGE}"),
+        ["guest-image", ..] => guest_image::make(&root, &arguments[1..]),
+        _ => bail!("which task?\n{USAGE}\n{}", guest_image::USAGE),
     }
 }
 
