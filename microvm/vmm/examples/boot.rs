@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use hearth_vmm::boot::BootImage;
@@ -124,8 +125,9 @@ fn run(options: &Options) -> io::Result<()> {
     };
     let mut luggage = Luggage::default();
     let (channel, theirs) = UnixStream::pair()?;
+    let console = options.serial.then(console).transpose()?;
     let devices = Devices {
-        serial: if options.serial { Some(luggage.add(io::stdout().as_fd().try_clone_to_owned()?)) } else { None },
+        serial: console.as_ref().map(|(theirs, _)| theirs.try_clone().map(|theirs| luggage.add(theirs))).transpose()?,
         channel: Some(luggage.add(theirs)),
         root: drive(&options.root, &mut luggage)?,
         code: match drive(&options.code, &mut luggage)? {
@@ -194,6 +196,7 @@ fn run(options: &Options) -> io::Result<()> {
         return Err(io::Error::other(reason));
     }
     join(channel, control.try_clone()?)?;
+    let console = console.map(|(_, printer)| printer);
     let end = loop {
         match next(&control) {
             Ok(FromVmm::Reply(reply)) => eprintln!("boot: {reply:?}"),
@@ -202,10 +205,23 @@ fn run(options: &Options) -> io::Result<()> {
     };
     tell(&format!("{end:?}"));
     let status = vmm.wait()?;
+    // It ends with the last descriptor of the console's other end.
+    console.map(JoinHandle::join);
     match end? {
         FromVmm::Event(Event::Stopped(_)) if status.success() => Ok(()),
         other => Err(io::Error::other(format!("{other:?}, hearth-vmm: {status}"))),
     }
+}
+
+/// What the VMM writes the serial console to without ever waiting, and the thread that prints it.
+fn console() -> io::Result<(UnixStream, JoinHandle<()>)> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    let printer = std::thread::spawn(move || {
+        // Ends with the console or with standard output; nobody is there to be told.
+        let _ = io::copy(&mut ours, &mut io::stdout());
+    });
+    Ok((theirs, printer))
 }
 
 fn next(control: &OwnedFd) -> io::Result<FromVmm> {
