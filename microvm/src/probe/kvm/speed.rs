@@ -13,12 +13,16 @@ const NATIVE_RATIO_MAX: f64 = 2.0;
 /// Instructions a second, in millions, below which a guest's kernel does not come up in a useful time: it takes some
 /// 100 million.
 const BOOTABLE_MIPS_MIN: f64 = 20.0;
-/// Rounds of the loop that find out whether the guest is slow: a fraction of a second where it is.
+/// Rounds of the loop at first: a fraction of a second where guests are slow.
 const FIRST_ROUNDS: u32 = 20_000;
-/// Rounds that are measured where it is not; some milliseconds.
-const ROUNDS: u32 = 10_000_000;
-/// Above this, the first rounds have told enough.
-const SLOW: Duration = Duration::from_millis(5);
+/// How many times more they become, until they take long enough.
+const GROWTH: u32 = 8;
+/// So long a run has to take: what it costs to enter a guest and to leave it does not count then.
+const LONG_ENOUGH: Duration = Duration::from_millis(10);
+/// Rounds outside: some milliseconds.
+const NATIVE_ROUNDS: u32 = 10_000_000;
+/// Rounds that are enough however short they take.
+const ROUNDS_MAX: u32 = 40_000_000;
 /// Measurements, of which the shortest counts: nothing makes a loop faster than it is.
 const TRIES: u32 = 3;
 /// Instructions of one round.
@@ -47,10 +51,23 @@ struct Speed {
 
 fn measure(kvm: &Kvm) -> io::Result<Speed> {
     let mut guest = Countdown::new(kvm)?;
-    let first = guest.run(FIRST_ROUNDS)?;
-    let (rounds, taken) = if first > SLOW { (FIRST_ROUNDS, first) } else { (ROUNDS, shortest(|| guest.run(ROUNDS))?) };
+    // The first run of anything is slow.
+    guest.run(FIRST_ROUNDS)?;
+    let mut rounds = FIRST_ROUNDS;
+    let mut taken = guest.run(rounds)?;
+    while taken < LONG_ENOUGH && rounds < ROUNDS_MAX {
+        rounds = (rounds * GROWTH).min(ROUNDS_MAX);
+        taken = guest.run(rounds)?;
+    }
+    // Where guests are slow, once is enough.
+    if rounds > FIRST_ROUNDS {
+        taken = taken.min(shortest(|| guest.run(rounds))?);
+    }
     let mips = |rounds: u32, taken: Duration| f64::from(rounds) * ROUND_INSTRUCTIONS / (taken.as_secs_f64() * 1e6);
-    Ok(Speed { guest_mips: mips(rounds, taken), native_mips: mips(ROUNDS, shortest(|| Ok(native(ROUNDS)))?) })
+    Ok(Speed {
+        guest_mips: mips(rounds, taken),
+        native_mips: mips(NATIVE_ROUNDS, shortest(|| Ok(native(NATIVE_ROUNDS)))?),
+    })
 }
 
 fn shortest(mut run: impl FnMut() -> io::Result<Duration>) -> io::Result<Duration> {
