@@ -46,6 +46,11 @@ impl Images {
         self.0.iter().map(tell).collect()
     }
 
+    /// Changes with any of them.
+    pub(super) fn identity(&self) -> String {
+        self.0.iter().map(|(name, image)| format!("{name}={};", image.sha256)).collect()
+    }
+
     fn names(&self) -> Vec<&String> {
         self.0.keys().collect()
     }

@@ -11,7 +11,7 @@ use hearth_vmm::boot::VCPUS_MAX;
 use hearth_vmm::control::{Boot, Devices, Drive, MemoryFile, Request, Restore};
 use hearth_vmm::layout::Slot;
 use hearth_vmm::memory::{MEMORY_MAX_MIB, MEMORY_MIN_MIB, Mapping};
-use hearth_vmm::snapshot::{Draft, HostCpu};
+use hearth_vmm::snapshot::{BUILD, Draft, HostCpu};
 use tokio::net::UnixStream;
 
 use super::boot_images::{BootImage, BootImages, Kind};
@@ -272,7 +272,7 @@ impl Launcher for KvmLauncher {
     }
 
     fn snapshots_depend_on(&self) -> String {
-        format!("kernel {} monitor {}", self.kernel.sha256, env!("CARGO_PKG_VERSION"))
+        format!("monitor {BUILD} kernel {} images {}", self.kernel.sha256, self.images.identity())
     }
 
     fn prepare_code(&self, code: &Path) -> io::Result<PathBuf> {

@@ -12,7 +12,6 @@ use std::os::unix::net::UnixDatagram;
 /// The control socket keeps packets apart, as datagrams are.
 const CONTROL_FD: i32 = 3;
 const HELLO: u8 = 0;
-const RESTORE: u8 = 2;
 const ANSWER_HELLO: &[u8] = &[0, 0, 1];
 const ANSWER_DONE: &[u8] = &[0, 1];
 const EVENT_RESET: &[u8] = &[1, 0, 0];
@@ -44,7 +43,6 @@ fn main() {
             }
             ("refuses", _) => send(&refusal("not \u{1b}today")),
             ("looks", Some(_)) => send(&refusal(&looked())),
-            ("restores-not", Some(&RESTORE)) => send(&refusal("another CPU")),
             _ => send(ANSWER_DONE),
         }
     }
