@@ -9,12 +9,11 @@ mod connection;
 mod density;
 mod direct;
 mod function;
-mod memory;
 mod platform;
-mod statistics;
 mod warm;
 
 use anyhow::Result;
+use hearth_benches::{memory, statistics};
 use serde_json::{Value, json};
 
 use crate::cold::Cold;

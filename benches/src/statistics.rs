@@ -4,27 +4,45 @@ use std::time::Duration;
 
 /// Durations of one job, to be read as quantiles.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Samples(Vec<Duration>);
+pub struct Samples(Vec<Duration>);
 
 impl Samples {
-    pub(crate) fn push(&mut self, sample: Duration) {
+    /// One more.
+    pub fn push(&mut self, sample: Duration) {
         self.0.push(sample);
     }
 
-    pub(crate) fn extend(&mut self, other: Self) {
+    /// All of another's.
+    pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The sample that `share` (0 to 1) of all are not above, in milliseconds. NaN without samples.
-    pub(crate) fn quantile_ms(&self, share: f64) -> f64 {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All, shortest first, in milliseconds.
+    #[must_use]
+    pub fn sorted_ms(&self) -> Vec<f64> {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
+        sorted.into_iter().map(|sample| sample.as_secs_f64() * 1e3).collect()
+    }
+
+    /// The sample that `share` (0 to 1) of all are not above, in milliseconds. NaN without samples.
+    #[must_use]
+    pub fn quantile_ms(&self, share: f64) -> f64 {
+        let sorted = self.sorted_ms();
         let index = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
-        sorted.get(index).map_or(f64::NAN, |sample| sample.as_secs_f64() * 1e3)
+        sorted.get(index).copied().unwrap_or(f64::NAN)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Client commands, one a file. Each speaks the public API and writes its result to standard output.
 
+mod bench;
 mod completions;
 mod dead_letters;
 mod deploy;
@@ -38,6 +39,8 @@ pub(crate) enum ClientCommand {
     DeadLetters(OnPlatform<dead_letters::DeadLetters>),
     /// Say what this machine can run, and what to do about the rest
     Doctor(doctor::Doctor),
+    /// Measure how fast sandboxes start here and what they cost: boot, restore, density
+    Bench(bench::Bench),
     /// Write a completion script for a shell
     Completions(completions::Completions),
 }
@@ -72,6 +75,7 @@ impl ClientCommand {
             Self::Workers(command) => command.run(variable),
             Self::DeadLetters(command) => command.run(variable),
             Self::Doctor(doctor) => doctor.run(),
+            Self::Bench(bench) => bench.run(),
             Self::Completions(completions) => completions.run(),
         }
     }

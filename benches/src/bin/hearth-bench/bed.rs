@@ -1,0 +1,132 @@
+//! A launcher to measure with, and what it is told to start.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use hearth_domain::limits::{SANDBOX_MAX_OPEN_FILES, SANDBOX_MAX_PROCESSES};
+use hearth_microvm::jail::{JailConfig, JailLauncher};
+use hearth_microvm::kvm::{KvmConfig, KvmLauncher};
+use hearth_microvm::process::{ProcessConfig, ProcessLauncher};
+use hearth_microvm::{BootSpec, Isolation, Launcher, Limits, RestoreSpec, Sandbox};
+use tempfile::TempDir;
+
+use crate::arguments::Options;
+use crate::dialogue::Dialogue;
+
+/// Memory of a microVM beyond what is asked for, MiB: what a worker adds.
+const GUEST_KERNEL_MIB: u32 = 32;
+const BYTES_PER_MIB: u64 = 1 << 20;
+
+/// See the module.
+pub(crate) struct Bed {
+    pub(crate) launcher: Arc<dyn Launcher>,
+    pub(crate) memory_mib: u32,
+    shim: PathBuf,
+    image: Option<String>,
+    directory: TempDir,
+}
+
+impl Bed {
+    /// A launcher of this kind.
+    pub(crate) fn make(isolation: Isolation, options: &Options) -> Result<Self> {
+        let directory = match &options.state {
+            Some(parent) => TempDir::new_in(parent),
+            None => TempDir::new(),
+        };
+        let directory = directory.context("make a directory for the sandboxes' state")?;
+        let state = directory.path().join("sandboxes");
+        let kvm = || -> Result<KvmLauncher> {
+            let images = options.guest_images.clone().map_or_else(|| beside("guest-images"), Ok)?;
+            let config = KvmConfig::new(&state, beside("hearth-vmm")?, images);
+            Ok(KvmLauncher::new(KvmConfig { spares: options.spares, ..config })?)
+        };
+        let is_machine = isolation == Isolation::Kvm;
+        let launcher: Arc<dyn Launcher> = match isolation {
+            Isolation::Kvm => Arc::new(kvm()?),
+            Isolation::Jail => Arc::new(JailLauncher::new(JailConfig::new(&state))?),
+            Isolation::Process => Arc::new(ProcessLauncher::new(ProcessConfig { state_dir: state })?),
+        };
+        for missing in launcher.unenforced() {
+            eprintln!("hearth-bench: {isolation}: not enforced here: {}: {}", missing.what, missing.why);
+        }
+        Ok(Self {
+            launcher,
+            memory_mib: options.memory + if is_machine { GUEST_KERNEL_MIB } else { 0 },
+            shim: beside("hearth-shim")?,
+            image: is_machine.then(|| options.image.clone()),
+            directory,
+        })
+    }
+
+    /// Boots sandbox `id` and waits for its shim. With a directory for a snapshot if it is to be one.
+    pub(crate) async fn boot(&self, id: &str, snapshot_into: Option<PathBuf>) -> Result<(Box<dyn Sandbox>, Dialogue)> {
+        let mut args = Vec::new();
+        if self.launcher.isolation() == Isolation::Process {
+            args.extend(["--runtime-api".into(), "127.0.0.1:0".into()]);
+        }
+        if let Some((uid, gid)) = self.launcher.user() {
+            args.extend(["--user".into(), format!("{uid}:{gid}").into()]);
+        }
+        let spec = BootSpec {
+            id: id.to_owned(),
+            init: self.shim.clone(),
+            args,
+            env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())],
+            read_only: Vec::new(),
+            limits: self.limits(),
+            image: self.image.clone(),
+            snapshot_into,
+        };
+        let mut sandbox = self.launcher.boot(spec).await?;
+        let dialogue = Dialogue::with(&mut *sandbox)?;
+        Ok((sandbox, dialogue))
+    }
+
+    /// Boots one sandbox and makes it a snapshot.
+    pub(crate) async fn snapshot(&self) -> Result<PathBuf> {
+        let isolation = self.launcher.isolation();
+        ensure!(self.launcher.has_snapshots(), "{isolation} sandboxes have no snapshots: use --isolation kvm");
+        let into = self.directory.path().join("snapshot");
+        let (mut sandbox, mut dialogue) = self.boot("bench-origin", Some(into)).await?;
+        dialogue.ready().await?;
+        dialogue.prepare_snapshot().await?;
+        let snapshot = sandbox.snapshot().await?;
+        sandbox.kill().await?;
+        Ok(snapshot)
+    }
+
+    /// Restores sandbox `id` from a snapshot and waits until it is itself.
+    pub(crate) async fn restore(&self, id: &str, snapshot: &Path) -> Result<(Box<dyn Sandbox>, Dialogue)> {
+        let spec = RestoreSpec {
+            id: id.to_owned(),
+            snapshot: snapshot.to_owned(),
+            limits: self.limits(),
+            snapshot_into: None,
+        };
+        let mut sandbox = self.launcher.restore(spec).await?;
+        let mut dialogue = Dialogue::with(&mut *sandbox)?;
+        dialogue.restored(id).await?;
+        Ok((sandbox, dialogue))
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            memory_bytes: u64::from(self.memory_mib) * BYTES_PER_MIB,
+            milli_cpus: 1_000,
+            max_processes: SANDBOX_MAX_PROCESSES,
+            max_open_files: SANDBOX_MAX_OPEN_FILES,
+            tmp_bytes: 64 * BYTES_PER_MIB,
+        }
+    }
+}
+
+fn beside(name: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe().context("find this program")?.with_file_name(name);
+    ensure!(
+        path.exists(),
+        "{} is not there: it belongs beside hearth-bench (`make build` puts it there)",
+        path.display()
+    );
+    Ok(path)
+}
