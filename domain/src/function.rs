@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AccountId, BundleDigest, FunctionName, RevisionId, Version};
+use crate::isolation::Isolation;
 use crate::runtime::Runtime;
 use crate::size::{EphemeralStorage, MemorySize, Timeout};
 
@@ -56,4 +57,10 @@ pub struct FunctionSpec {
     pub environment: BTreeMap<String, String>,
     /// Its code.
     pub bundle: BundleDigest,
+    /// The least isolation it may run in; `None` leaves that to the workers.
+    #[serde(default)]
+    pub isolation: Option<Isolation>,
+    /// Whether environments of this version come of a snapshot that was taken after its init, where there are snapshots.
+    #[serde(default)]
+    pub snap_start: bool,
 }

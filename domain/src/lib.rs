@@ -7,6 +7,7 @@
 pub mod function;
 pub mod id;
 pub mod invocation;
+pub mod isolation;
 pub mod lease;
 pub mod limits;
 pub mod runtime;
@@ -21,6 +22,7 @@ pub use id::{
     WorkerId,
 };
 pub use invocation::{FunctionError, FunctionResponse, InitFailure, InvocationUsage, SlotOutcome};
+pub use isolation::Isolation;
 pub use lease::{FencingToken, Lease, LeaseTerms};
 pub use runtime::Runtime;
 pub use size::{EphemeralStorage, MemorySize, Timeout};

@@ -156,6 +156,7 @@ fn function(name: &str, dead_letter_target: Option<String>) -> FunctionRecord {
         last_modified_unix_ms: 0,
         dead_letter_target,
         tags: BTreeMap::new(),
+        snap_start: false,
         state: FunctionState::Active,
         last_update: UpdateStatus::Successful,
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use hearth_domain::{
-    ClaimId, FencingToken, FunctionRef, FunctionSpec, HolderId, InitFailure, LeaseTerms, Runtime, SlotId, SlotState,
+    ClaimId, FencingToken, FunctionRef, FunctionSpec, HolderId, InitFailure, Isolation, LeaseTerms, Runtime, SlotId,
+    SlotState,
 };
 
 use crate::{Unreachable, WorkerEndpoint};
@@ -124,8 +125,8 @@ pub struct WorkerReport {
     pub load: Load,
     /// The runtimes it can start.
     pub runtimes: Vec<Runtime>,
-    /// How it isolates: `jail`, `kvm` or `process`.
-    pub isolation: String,
+    /// How it isolates.
+    pub isolation: Isolation,
     /// Booted sandboxes that wait in the pools.
     pub pooled: Vec<PooledCount>,
     /// Bundles whose code is unpacked here already, at most the newest 256.
@@ -141,6 +142,9 @@ pub struct WorkerReport {
 pub struct Capacity {
     /// Memory for slots, MB.
     pub memory_mb: u64,
+    /// Memory that it promises to slots together, MB. More than there is, as functions seldom use all they ask for; what
+    /// they do use is in [`Load`].
+    pub promised_memory_mb: u64,
     /// CPU, thousandths of one.
     pub milli_cpus: u64,
     /// Most slots, whatever their size.

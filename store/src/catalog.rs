@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hearth_domain::{
-    AccountId, BundleDigest, EphemeralStorage, FunctionName, FunctionRef, FunctionSpec, MemorySize, RevisionId,
-    Runtime, Timeout, Version,
+    AccountId, BundleDigest, EphemeralStorage, FunctionName, FunctionRef, FunctionSpec, Isolation, MemorySize,
+    RevisionId, Runtime, Timeout, Version,
 };
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +135,9 @@ pub struct FunctionRecord {
     pub dead_letter_target: Option<String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+    /// `SnapStart: {ApplyOn: PublishedVersions}`.
+    #[serde(default)]
+    pub snap_start: bool,
     /// `State`.
     pub state: FunctionState,
     /// `LastUpdateStatus`.
@@ -169,7 +172,22 @@ pub enum UpdateStatus {
     },
 }
 
+/// The tag that names the least isolation a function may run in.
+pub const ISOLATION_TAG: &str = "hearth:isolation";
+
 impl FunctionRecord {
+    /// Whether environments of this version come of a snapshot: `$LATEST` has none (AWS: SnapStart applies to published
+    /// versions).
+    #[must_use]
+    pub fn is_optimized(&self) -> bool {
+        self.snap_start && self.function.version != Version::Latest
+    }
+
+    /// What [`ISOLATION_TAG`] asks for. A value that is none, which no API lets in, asks for the strongest.
+    fn isolation(&self) -> Option<Isolation> {
+        self.tags.get(ISOLATION_TAG).map(|asked| asked.parse().unwrap_or(Isolation::Kvm))
+    }
+
     /// What is needed to run this version.
     #[must_use]
     pub fn spec(&self) -> FunctionSpec {
@@ -183,6 +201,8 @@ impl FunctionRecord {
             ephemeral_storage: self.ephemeral_storage,
             environment: self.environment.clone().unwrap_or_default(),
             bundle: self.bundle,
+            isolation: self.isolation(),
+            snap_start: self.is_optimized(),
         }
     }
 }

@@ -168,6 +168,8 @@ fn function(n: u32) -> Arc<FunctionSpec> {
         ephemeral_storage: EphemeralStorage::new(512).expect("a size"),
         environment: BTreeMap::new(),
         bundle: BundleDigest([0; 32]),
+        isolation: None,
+        snap_start: false,
     })
 }
 

@@ -11,8 +11,10 @@ use crate::Config;
 /// Finds what slots may have: configured values first, then the cgroup's limit, then the host's memory.
 pub(crate) fn detect(config: &Config) -> Capacity {
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+    let memory_mb = config.memory_mb.unwrap_or_else(|| host_memory_mb().saturating_sub(config.memory_reserve_mb));
     Capacity {
-        memory_mb: config.memory_mb.unwrap_or_else(|| host_memory_mb().saturating_sub(config.memory_reserve_mb)),
+        memory_mb,
+        promised_memory_mb: memory_mb.saturating_mul(u64::from(config.memory_overcommit_percent)) / 100,
         milli_cpus: config.milli_cpus.unwrap_or(cpus * 1_000),
         max_slots: config.max_slots,
     }
@@ -59,10 +61,9 @@ pub(crate) enum Full {
 }
 
 impl Admission {
-    /// Promises at most `overcommit_percent` of the capacity's memory.
-    pub(crate) fn new(capacity: Capacity, overcommit_percent: u32) -> Arc<Self> {
-        let memory_mb = capacity.memory_mb.saturating_mul(u64::from(overcommit_percent)) / 100;
-        Arc::new(Self { promised: Mutex::default(), memory_mb, slots: capacity.max_slots })
+    /// Promises what `capacity` says, which is also what placement counts with.
+    pub(crate) fn new(capacity: Capacity) -> Arc<Self> {
+        Arc::new(Self { promised: Mutex::default(), memory_mb: capacity.promised_memory_mb, slots: capacity.max_slots })
     }
 
     /// Takes room for one slot of `memory`.
@@ -116,7 +117,8 @@ mod tests {
 
     #[test]
     fn room_is_given_back_and_never_exceeded() {
-        let admission = Admission::new(Capacity { memory_mb: 256, milli_cpus: 1, max_slots: 3 }, 200);
+        let admission =
+            Admission::new(Capacity { memory_mb: 256, promised_memory_mb: 512, milli_cpus: 1, max_slots: 3 });
         let first = admission.reserve(memory(256)).unwrap();
         let _second = admission.reserve(memory(128)).unwrap();
         assert_eq!(admission.reserve(memory(256)).unwrap_err(), Full::Memory { promised_mb: 384, limit_mb: 512 });

@@ -26,6 +26,7 @@ pub mod config;
 mod logs;
 mod metrics;
 mod pool;
+mod pressure;
 mod report;
 mod runtime;
 mod slot;
@@ -35,4 +36,5 @@ mod usage;
 mod worker;
 
 pub use config::{Config, LogBounds};
+pub use pressure::{HostMemory, MemorySource, Sample};
 pub use worker::{Deps, StartError, Worker};

@@ -28,6 +28,8 @@ pub(crate) struct Metrics {
     pub(crate) snapshot_bytes: IntGauge,
     /// Slots bound to a function.
     pub(crate) slots: IntGauge,
+    /// Idle slots that ended because the host's memory was short.
+    pub(crate) ended_for_memory: IntCounter,
     /// Log entries that were dropped because the worker could not write them fast enough.
     pub(crate) log_entries_dropped: IntCounter,
     /// Unpacked code on disk.
@@ -62,6 +64,10 @@ impl Metrics {
             )?,
             snapshot_bytes: IntGauge::new("hearth_worker_snapshot_bytes", "Snapshots on disk.")?,
             slots: IntGauge::new("hearth_worker_slots", "Slots bound to a function.")?,
+            ended_for_memory: IntCounter::new(
+                "hearth_worker_slots_ended_for_memory_total",
+                "Idle slots that ended because memory was short.",
+            )?,
             log_entries_dropped: IntCounter::new("hearth_worker_log_entries_dropped_total", "Log entries dropped.")?,
             code_bytes: IntGauge::new("hearth_worker_code_bytes", "Unpacked code on disk.")?,
             reports_failed: IntCounter::new(
@@ -80,6 +86,7 @@ impl Metrics {
         registry.register(Box::new(metrics.snapshots_refused.clone()))?;
         registry.register(Box::new(metrics.snapshot_bytes.clone()))?;
         registry.register(Box::new(metrics.slots.clone()))?;
+        registry.register(Box::new(metrics.ended_for_memory.clone()))?;
         registry.register(Box::new(metrics.log_entries_dropped.clone()))?;
         registry.register(Box::new(metrics.code_bytes.clone()))?;
         registry.register(Box::new(metrics.reports_failed.clone()))?;

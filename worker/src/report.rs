@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_daemon::{OnFailure, Tasks};
-use hearth_domain::{Moment, SlotId};
+use hearth_domain::{Isolation, Moment, SlotId};
 use hearth_protocol::WorkerEndpoint;
 use hearth_protocol::placement::{Capacity, Load, Placement, PooledCount, SlotReport, WorkerReport};
 use tokio::sync::watch;
@@ -27,7 +27,7 @@ pub(crate) struct Identity {
     pub(crate) endpoint: WorkerEndpoint,
     pub(crate) incarnation: u64,
     pub(crate) capacity: Capacity,
-    pub(crate) isolation: String,
+    pub(crate) isolation: Isolation,
     pub(crate) interval: Duration,
 }
 
@@ -112,7 +112,7 @@ impl Reporter {
             capacity: self.identity.capacity,
             load,
             runtimes: self.host.offer.runtimes(),
-            isolation: self.identity.isolation.clone(),
+            isolation: self.identity.isolation,
             pooled: pooled(&pool),
             cached_bundles: self.host.code.newest(),
             slots: views.into_iter().map(slot_report).collect(),

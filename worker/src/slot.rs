@@ -10,6 +10,7 @@
 
 mod core;
 mod failure;
+mod guest_use;
 mod output;
 mod prepare;
 mod task;
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hearth_daemon::{Clock, OnFailure, Tasks};
-use hearth_domain::{FencingToken, FunctionRef, HolderId, MemorySize, SlotId, SlotState};
+use hearth_domain::{FencingToken, FunctionRef, HolderId, Isolation, MemorySize, Moment, SlotId, SlotState};
 use hearth_protocol::worker::{
     FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse,
 };
@@ -53,6 +54,7 @@ pub(crate) struct Host {
     pub(crate) pool: Arc<Pool>,
     pub(crate) boots: Arc<Boots>,
     pub(crate) offer: Offer,
+    pub(crate) isolation: Isolation,
     pub(crate) admission: Arc<Admission>,
     pub(crate) metrics: Metrics,
     /// Placement should hear of a change soon.
@@ -80,6 +82,8 @@ pub(crate) struct SlotView {
     pub(crate) memory_bytes: u64,
     /// CPU time used when last measured.
     pub(crate) cpu: Duration,
+    /// Since when it is idle, if it is.
+    pub(crate) idle_since: Option<Moment>,
 }
 
 /// All slots of a worker.
@@ -157,6 +161,25 @@ impl Slots {
         }
     }
 
+    /// Idle slots with their tokens, the one idle longest first.
+    pub(crate) fn idle(&self) -> Vec<(SlotId, FencingToken)> {
+        let inner = self.registry.lock();
+        let views = inner.live.values().map(|live| live.view.borrow());
+        let mut idle: Vec<_> = views.filter_map(|view| Some((view.idle_since?, view.slot, view.token))).collect();
+        idle.sort_unstable();
+        idle.into_iter().map(|(_, slot, token)| (slot, token)).collect()
+    }
+
+    /// Ends slots that are idle still, because the host needs their memory.
+    pub(crate) fn end_idle(&self, slots: &[(SlotId, FencingToken)]) {
+        for (slot, token) in slots {
+            if let Some(commands) = self.registry.commands(*slot) {
+                // One that is too busy to take the word is not idle any more.
+                let _ = commands.try_send(Command::EndIdle(*token));
+            }
+        }
+    }
+
     /// What all slots look like now.
     pub(crate) fn views(&self) -> Vec<SlotView> {
         self.registry.lock().live.values().map(|live| live.view.borrow().clone()).collect()
@@ -199,6 +222,12 @@ impl Slots {
         let function = &request.function;
         if !self.host.offer.has(crate::runtime::RuntimeClass::of(function.runtime)) {
             return Err(refused(&format!("this worker's host has no {}", function.runtime)));
+        }
+        if let Some(asked) = function.isolation.filter(|asked| *asked > self.host.isolation) {
+            return Err(refused(&format!(
+                "{} runs in {asked} or nothing, and this worker has {}",
+                function.function, self.host.isolation
+            )));
         }
         let reservation = self.host.admission.reserve(function.memory).map_err(|full| refused(&full.to_string()))?;
         let (slot, first_token) = (request.slot, request.token);

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::pool::{BootParts, Boots, Pool, PoolBounds, PoolState};
+use crate::pressure::{MemorySource, Pressure};
 use crate::report::{Identity, Reporter};
 use crate::runtime::{Bootstraps, Offer};
 use crate::slot::{Host, SlotBounds, Slots};
@@ -41,6 +42,8 @@ pub struct Deps {
     pub bundles: Arc<dyn BundleStore>,
     /// Is told about slots and load.
     pub placement: Arc<dyn Placement>,
+    /// Tells when the host's memory is short: [`crate::HostMemory`].
+    pub memory: Box<dyn MemorySource>,
 }
 
 /// A worker that runs.
@@ -85,7 +88,7 @@ pub enum StartError {
 impl Worker {
     /// Ends what an earlier worker left, then starts. Sandboxes boot in the background: see [`Self::ready`].
     pub async fn start(config: Config, deps: Deps, registry: &Registry) -> Result<Arc<Self>, StartError> {
-        let Deps { launcher, bundles, placement } = deps;
+        let Deps { launcher, bundles, placement, memory } = deps;
         check_shim(&config.shim)?;
         let left = launcher.clean_up().await?;
         if left > 0 {
@@ -103,12 +106,13 @@ impl Worker {
             endpoint: config.endpoint,
             incarnation,
             capacity,
-            isolation: isolation.to_string(),
+            isolation: reported(isolation),
             interval: config.report_interval,
         };
         let pool = host.pool.state();
         Reporter { identity, host: host.clone(), slots: slots.clone(), placement, draining: drains, pool }
             .start(&tasks);
+        Pressure { source: memory, slots: slots.clone(), host: host.clone() }.start(&tasks);
         Ok(Arc::new(Self { slots, host, tasks, draining, launcher, name }))
     }
 
@@ -195,6 +199,15 @@ impl WorkerRole for Worker {
     }
 }
 
+/// The launcher's word in that of the roles.
+const fn reported(isolation: Isolation) -> hearth_domain::Isolation {
+    match isolation {
+        Isolation::Kvm => hearth_domain::Isolation::Kvm,
+        Isolation::Jail => hearth_domain::Isolation::Jail,
+        Isolation::Process => hearth_domain::Isolation::Process,
+    }
+}
+
 /// Puts together what slots work with.
 async fn host(
     config: &Config,
@@ -205,7 +218,7 @@ async fn host(
     capacity: Capacity,
     incarnation: u64,
 ) -> Result<Arc<Host>, StartError> {
-    let clock = Clock::start();
+    let (clock, isolation) = (Clock::start(), launcher.isolation());
     let state = |what, name| StateDir { what, path: config.data_dir.join(name) };
     let bootstraps = state("runtime files", "runtime").open(Bootstraps::write)?;
     let (code_bytes, starting) = (metrics.code_bytes.clone(), Starting::default());
@@ -216,7 +229,7 @@ async fn host(
     let logs = state("logs", "logs");
     let opened = Logs::open(logs.path.clone(), config.logs, tasks, metrics.log_entries_dropped.clone()).await;
     let logs = opened.map_err(|source| logs.failed(source))?;
-    let offer = match launcher.isolation() {
+    let offer = match isolation {
         Isolation::Kvm => Offer::of_images(launcher.images()),
         Isolation::Jail | Isolation::Process => Offer::of_this_host().await,
     };
@@ -247,10 +260,15 @@ async fn host(
         pool,
         boots,
         offer,
-        admission: Admission::new(capacity, config.memory_overcommit_percent),
+        isolation: reported(isolation),
+        admission: Admission::new(capacity),
         metrics,
         changed: Notify::new(),
-        bounds: SlotBounds { init_timeout: config.init_timeout, freeze_idle_after: config.freeze_idle_after },
+        bounds: SlotBounds {
+            init_timeout: config.init_timeout,
+            freeze_idle_after: config.freeze_idle_after,
+            guest_counts: isolation == Isolation::Kvm,
+        },
     }))
 }
 

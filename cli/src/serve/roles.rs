@@ -195,7 +195,9 @@ async fn worker(
     config.max_slots = settings.max_slots.unwrap_or(config.max_slots);
     config.memory_mb = settings.memory_mb.or(config.memory_mb);
     config.memory_overcommit_percent = settings.memory_overcommit_percent.unwrap_or(config.memory_overcommit_percent);
-    let worker = Worker::start(config, hearth_worker::Deps { launcher, bundles, placement }, registry).await?;
+    let memory = Box::new(hearth_worker::HostMemory::open());
+    let deps = hearth_worker::Deps { launcher, bundles, placement, memory };
+    let worker = Worker::start(config, deps, registry).await?;
     let condition = readiness.condition("pool", "sandboxes are being booted");
     let ready = worker.clone();
     tokio::spawn(async move {

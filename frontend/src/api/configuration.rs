@@ -137,12 +137,21 @@ impl<'a> FunctionConfiguration<'a> {
             package_type: "Zip",
             architectures: ["x86_64"],
             ephemeral_storage: EphemeralStorage { size: record.ephemeral_storage.get() },
-            snap_start: SnapStart { apply_on: "None", optimization_status: "Off" },
+            snap_start: SnapStart::of(record),
             logging_config: LoggingConfig {
                 log_format: "Text",
                 log_group: format!("/aws/lambda/{}", record.function.name),
             },
             state: (view == View::Whole).then(|| State::of(record)),
+        }
+    }
+}
+
+impl SnapStart {
+    fn of(record: &FunctionRecord) -> Self {
+        Self {
+            apply_on: if record.snap_start { "PublishedVersions" } else { "None" },
+            optimization_status: if record.is_optimized() { "On" } else { "Off" },
         }
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::response::Response;
 use hearth_daemon::Clock;
 use hearth_domain::runtime::RuntimeFamily;
-use hearth_domain::{BundleDigest, EphemeralStorage, FunctionRef, MemorySize, Runtime, Timeout, Version};
-use hearth_store::catalog::{FunctionState, UpdateStatus};
+use hearth_domain::{BundleDigest, EphemeralStorage, FunctionRef, Isolation, MemorySize, Runtime, Timeout, Version};
+use hearth_store::catalog::{FunctionState, ISOLATION_TAG, UpdateStatus};
 use hearth_store::{CatalogError, FunctionRecord};
 use serde::Deserialize;
 
@@ -112,9 +112,20 @@ impl Api {
         if request.tags.as_ref().is_some_and(|tags| tags.len() > TAGS_MAX) {
             return Err(ApiError::invalid_parameter(format!("A function has at most {TAGS_MAX} tags.")));
         }
+        check_isolation(request.tags.as_ref().and_then(|tags| tags.get(ISOLATION_TAG)))?;
         target
             .filter(|target| target.qualifier.is_none())
             .ok_or_else(|| ApiError::invalid_parameter("A function is created without a version or alias in its name."))
+    }
+}
+
+/// Whoever asks for a security boundary and misspells it must not get a function without one.
+fn check_isolation(asked: Option<&String>) -> Result<(), ApiError> {
+    match asked.map(|asked| asked.parse::<Isolation>()) {
+        None | Some(Ok(_)) => Ok(()),
+        Some(Err(wrong)) => Err(ApiError::invalid_parameter(format!(
+            "The tag {ISOLATION_TAG} names the least isolation the function may run in: {wrong}"
+        ))),
     }
 }
 
@@ -155,6 +166,7 @@ fn with_defaults(function: FunctionRef, region: &str, runtime: Runtime) -> Funct
         last_modified_unix_ms: 0,
         dead_letter_target: None,
         tags: BTreeMap::new(),
+        snap_start: false,
         state: FunctionState::Pending,
         last_update: UpdateStatus::Successful,
     }

@@ -215,6 +215,9 @@ impl Settings {
         if let Some(Ok(storage)) = storage.map(EphemeralStorage::new) {
             record.ephemeral_storage = storage;
         }
+        if let Some(apply_on) = self.snap_start.and_then(|snap_start| snap_start.apply_on) {
+            record.snap_start = apply_on == "PublishedVersions";
+        }
         replace(&mut record.role, self.role);
         replace(&mut record.handler, self.handler);
         replace(&mut record.description, self.description);
@@ -232,7 +235,6 @@ impl Settings {
             ("ImageConfig", self.image_config.is_some()),
             ("KMSKeyArn", self.kms_key_arn.as_ref().is_some_and(|arn| !arn.is_empty())),
             ("TracingConfig mode Active", is(&self.tracing_config, |c| c.mode.as_deref() == Some("Active"))),
-            ("SnapStart", is(&self.snap_start, |c| c.apply_on.as_deref() == Some("PublishedVersions"))),
             ("LoggingConfig format JSON", logging.is_some_and(|c| c.log_format.as_deref() == Some("JSON"))),
             (
                 "A log level in LoggingConfig (it needs format JSON)",

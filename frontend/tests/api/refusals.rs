@@ -58,7 +58,7 @@ async fn what_cannot_be_honoured_is_refused_by_name() {
         (json!({ "Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:x:1"] }), "Layers"),
         (json!({ "VpcConfig": { "SubnetIds": ["s-1"] } }), "VpcConfig"),
         (json!({ "KMSKeyArn": "arn:aws:kms:us-east-1:000000000000:key/x" }), "KMSKeyArn"),
-        (json!({ "SnapStart": { "ApplyOn": "PublishedVersions" } }), "SnapStart"),
+        (json!({ "Tags": { "hearth:isolation": "vm" } }), "hearth:isolation names the least isolation"),
         (json!({ "TracingConfig": { "Mode": "Active" } }), "TracingConfig"),
         (json!({ "LoggingConfig": { "LogFormat": "JSON" } }), "JSON"),
         (json!({ "DeadLetterConfig": { "TargetArn": "arn:aws:sqs:us-east-1:000000000000:q" } }), "arn:aws:sqs"),

@@ -23,12 +23,10 @@ pub struct Reserved {
     pub slots: u32,
 }
 
-/// How full a worker may become. Percentages of its capacity.
+/// How full a worker may become. Percentages of its capacity. How much memory may be reserved, each worker says itself
+/// ([`Capacity::promised_memory_mb`]): it refuses what is beyond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadLimits {
-    /// Reserved memory. Above 100 because functions rarely use what they reserve; the measured bound below holds when
-    /// they do.
-    pub reserved_memory_percent: u32,
     /// Reserved CPU. Well above 100: an idle slot uses none.
     pub reserved_cpu_percent: u32,
     /// Measured memory. A hard bound.
@@ -49,15 +47,9 @@ pub enum Room {
 }
 
 impl Default for LoadLimits {
-    /// Memory may be promised twice over, which is what a worker allows by itself, and CPU eight times; what is measured
-    /// stays below nine tenths. ("Firecracker", NSDI '20, section 5, tells of ratios of up to ten in production.)
+    /// CPU may be promised eight times; what is measured stays below nine tenths. ("Firecracker", NSDI '20, section 5, tells of ratios of up to ten in production.)
     fn default() -> Self {
-        Self {
-            reserved_memory_percent: 200,
-            reserved_cpu_percent: 800,
-            measured_memory_percent: 90,
-            measured_cpu_percent: 90,
-        }
+        Self { reserved_cpu_percent: 800, measured_memory_percent: 90, measured_cpu_percent: 90 }
     }
 }
 
@@ -66,7 +58,7 @@ impl LoadLimits {
     #[must_use]
     pub fn room(&self, need: Need, capacity: Capacity, load: Load, reserved: Reserved) -> Room {
         let fits = reserved.slots < capacity.max_slots
-            && reserved.memory_mb + need.memory_mb <= share(capacity.memory_mb, self.reserved_memory_percent)
+            && reserved.memory_mb + need.memory_mb <= capacity.promised_memory_mb
             && reserved.milli_cpus + need.milli_cpus <= share(capacity.milli_cpus, self.reserved_cpu_percent)
             && load.memory_mb <= share(capacity.memory_mb, self.measured_memory_percent);
         if !fits {

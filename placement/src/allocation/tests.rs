@@ -20,7 +20,7 @@ fn worker(index: usize) -> Candidate<usize> {
     Candidate {
         key: index,
         hash: WorkerHash::of(&WorkerId::new(&format!("worker-{index}")).unwrap()),
-        capacity: Capacity { memory_mb: 1_000, milli_cpus: 1_000, max_slots: 10 },
+        capacity: Capacity { memory_mb: 1_000, promised_memory_mb: 1_000, milli_cpus: 1_000, max_slots: 10 },
         load: Load::default(),
         reserved: Reserved::default(),
     }
@@ -29,7 +29,7 @@ fn worker(index: usize) -> Candidate<usize> {
 const NEED: Need = Need { memory_mb: 100, milli_cpus: 50 };
 
 fn strict() -> LoadLimits {
-    LoadLimits { reserved_memory_percent: 100, reserved_cpu_percent: 100, ..LoadLimits::default() }
+    LoadLimits { reserved_cpu_percent: 100, ..LoadLimits::default() }
 }
 
 fn list(name: &str, fleet: &[Candidate<usize>]) -> Vec<usize> {

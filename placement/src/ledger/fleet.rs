@@ -43,6 +43,11 @@ impl KnownWorker {
         self.report.runtimes.contains(&runtime)
     }
 
+    /// Whether the function may run here at all: never in less isolation than it asks for.
+    pub(super) fn can_run(&self, function: &FunctionSpec) -> bool {
+        self.offers(function.runtime) && function.isolation.is_none_or(|asked| self.report.isolation >= asked)
+    }
+
     pub(super) fn candidate<'a>(&self, key: &'a WorkerId) -> Candidate<&'a WorkerId> {
         Candidate {
             key,

@@ -199,12 +199,11 @@ fn choose<'a>(
     now: Moment,
     claim: &Claim,
 ) -> Result<&'a WorkerId, String> {
-    let runtime = claim.function.runtime;
     let candidates = workers
         .iter()
         .filter(|(id, worker)| {
             worker.condition(now, config) == WorkerCondition::Ready
-                && worker.offers(runtime)
+                && worker.can_run(&claim.function)
                 && !claim.refused_by.contains(*id)
         })
         .map(|(id, worker)| worker.candidate(id));
@@ -220,7 +219,7 @@ fn could_fit(workers: &BTreeMap<WorkerId, KnownWorker>, config: &LedgerConfig, n
     workers.values().any(|worker| {
         let empty = config.load.room(need, worker.report.capacity, Load::default(), Reserved::default());
         worker.condition(now, config) == WorkerCondition::Ready
-            && worker.offers(claim.function.runtime)
+            && worker.can_run(&claim.function)
             && empty != Room::None
     })
 }
@@ -229,9 +228,13 @@ fn why_none(workers: &BTreeMap<WorkerId, KnownWorker>, config: &LedgerConfig, no
     let runtime = claim.function.runtime;
     let condition = |worker: &KnownWorker| worker.condition(now, config);
     let present: Vec<_> = workers.values().filter(|worker| condition(worker) != WorkerCondition::Lost).collect();
-    let offering: Vec<_> = present.iter().filter(|worker| worker.offers(runtime)).collect();
+    let offering: Vec<_> = present.iter().filter(|worker| worker.can_run(&claim.function)).collect();
     if present.is_empty() {
         "no worker has reported".to_owned()
+    } else if let Some(isolation) = claim.function.isolation
+        && offering.is_empty()
+    {
+        format!("no worker offers {runtime} in isolation {isolation}, and the function runs in nothing less")
     } else if offering.is_empty() {
         format!("no worker offers {runtime}")
     } else if offering.iter().all(|worker| condition(worker) != WorkerCondition::Ready) {

@@ -139,10 +139,15 @@ impl House {
                 worker: WorkerEndpoint { id: id.clone(), url: Arc::from("") },
                 incarnation: 1,
                 sequence: self.sequence,
-                capacity: Capacity { memory_mb: 100_000, milli_cpus: 100_000, max_slots: 1_000 },
+                capacity: Capacity {
+                    memory_mb: 100_000,
+                    promised_memory_mb: 200_000,
+                    milli_cpus: 100_000,
+                    max_slots: 1_000,
+                },
                 load: Load::default(),
                 runtimes: vec![Runtime::Python { minor: 11 }],
-                isolation: "jail".to_owned(),
+                isolation: hearth_domain::Isolation::Jail,
                 pooled: Vec::new(),
                 cached_bundles: Vec::new(),
                 slots: slots.collect(),
@@ -201,6 +206,8 @@ fn function() -> Arc<FunctionSpec> {
         ephemeral_storage: EphemeralStorage::new(512).unwrap(),
         environment: BTreeMap::new(),
         bundle: BundleDigest([7; 32]),
+        isolation: None,
+        snap_start: false,
     })
 }
 

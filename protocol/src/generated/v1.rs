@@ -37,6 +37,12 @@ pub struct FunctionSpec {
     >,
     #[prost(bytes = "bytes", tag = "9")]
     pub bundle_sha256: ::prost::bytes::Bytes,
+    /// `process`, `jail` or `kvm`: the least it may run in. Absent: any.
+    #[prost(string, optional, tag = "10")]
+    pub isolation: ::core::option::Option<::prost::alloc::string::String>,
+    /// Environments come of a snapshot that was taken after init.
+    #[prost(bool, tag = "11")]
+    pub snap_start: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkerEndpoint {
@@ -243,6 +249,9 @@ pub struct Capacity {
     pub milli_cpus: u64,
     #[prost(uint32, tag = "3")]
     pub max_slots: u32,
+    /// Absent: as much as `memory_mb`.
+    #[prost(uint64, optional, tag = "4")]
+    pub promised_memory_mb: ::core::option::Option<u64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Load {

@@ -143,15 +143,16 @@ impl TryFrom<pb::ReleaseRequest> for ReleaseRequest {
 
 impl From<WorkerReport> for pb::WorkerReport {
     fn from(report: WorkerReport) -> Self {
-        let Capacity { memory_mb, milli_cpus, max_slots } = report.capacity;
+        let Capacity { memory_mb, promised_memory_mb, milli_cpus, max_slots } = report.capacity;
+        let promised_memory_mb = Some(promised_memory_mb);
         Self {
             worker: Some((&report.worker).into()),
             incarnation: report.incarnation,
             sequence: report.sequence,
-            capacity: Some(pb::Capacity { memory_mb, milli_cpus, max_slots }),
+            capacity: Some(pb::Capacity { memory_mb, milli_cpus, max_slots, promised_memory_mb }),
             load: Some(pb::Load { memory_mb: report.load.memory_mb, milli_cpus: report.load.milli_cpus }),
             runtimes: report.runtimes.iter().map(ToString::to_string).collect(),
-            isolation: report.isolation,
+            isolation: report.isolation.to_string(),
             pooled: report.pooled.into_iter().map(Into::into).collect(),
             cached_bundles_sha256: report.cached_bundles.iter().map(digest_bytes).collect(),
             slots: report.slots.into_iter().map(Into::into).collect(),
@@ -164,17 +165,23 @@ impl TryFrom<pb::WorkerReport> for WorkerReport {
     type Error = Malformed;
 
     fn try_from(wire: pb::WorkerReport) -> Result<Self, Malformed> {
-        let pb::Capacity { memory_mb, milli_cpus, max_slots } = wire.capacity.ok_or_else(|| missing("capacity"))?;
+        let pb::Capacity { memory_mb, milli_cpus, max_slots, promised_memory_mb } =
+            wire.capacity.ok_or_else(|| missing("capacity"))?;
         let load = wire.load.ok_or_else(|| missing("load"))?;
         let cached = |(index, bytes): (usize, &bytes::Bytes)| digest(format!("cached_bundles_sha256[{index}]"), bytes);
         Ok(Self {
             worker: required("worker", wire.worker)?,
             incarnation: wire.incarnation,
             sequence: wire.sequence,
-            capacity: Capacity { memory_mb, milli_cpus, max_slots },
+            capacity: Capacity {
+                memory_mb,
+                promised_memory_mb: promised_memory_mb.unwrap_or(memory_mb),
+                milli_cpus,
+                max_slots,
+            },
             load: Load { memory_mb: load.memory_mb, milli_cpus: load.milli_cpus },
             runtimes: wire.runtimes.iter().map(|runtime| parsed("runtimes", runtime)).collect::<Result<_, _>>()?,
-            isolation: text("isolation", wire.isolation, TEXT_MAX_BYTES)?,
+            isolation: parsed("isolation", &wire.isolation)?,
             pooled: each("pooled", wire.pooled)?,
             cached_bundles: wire.cached_bundles_sha256.iter().enumerate().map(cached).collect::<Result<_, _>>()?,
             slots: each("slots", wire.slots)?,

@@ -52,6 +52,8 @@ impl From<&FunctionSpec> for pb::FunctionSpec {
             ephemeral_storage_mb: spec.ephemeral_storage.get(),
             environment: spec.environment.clone(),
             bundle_sha256: digest_bytes(&spec.bundle),
+            isolation: spec.isolation.map(|isolation| isolation.to_string()),
+            snap_start: spec.snap_start,
         }
     }
 }
@@ -75,6 +77,8 @@ impl TryFrom<pb::FunctionSpec> for FunctionSpec {
             ephemeral_storage: bounded("ephemeral_storage_mb", wire.ephemeral_storage_mb)?,
             environment: wire.environment,
             bundle: digest("bundle_sha256", &wire.bundle_sha256)?,
+            isolation: wire.isolation.map(|isolation| parsed("isolation", &isolation)).transpose()?,
+            snap_start: wire.snap_start,
         })
     }
 }

@@ -52,6 +52,8 @@ pub(crate) fn spec() -> Arc<FunctionSpec> {
         ephemeral_storage: EphemeralStorage::new(512).unwrap(),
         environment: [("KEY".to_owned(), "value".to_owned())].into(),
         bundle: BundleDigest([7; 32]),
+        isolation: None,
+        snap_start: false,
     })
 }
 
@@ -84,10 +86,10 @@ pub(crate) fn fleet_worker() -> FleetWorker {
         worker: endpoint(),
         incarnation: 1,
         sequence: 2,
-        capacity: Capacity { memory_mb: 4096, milli_cpus: 2000, max_slots: 10 },
+        capacity: Capacity { memory_mb: 4096, promised_memory_mb: 8192, milli_cpus: 2000, max_slots: 10 },
         load: Load { memory_mb: 1, milli_cpus: 2 },
         runtimes: vec!["provided".parse().unwrap()],
-        isolation: "jail".into(),
+        isolation: hearth_domain::Isolation::Jail,
         pooled: vec![PooledCount { runtime: "provided".parse().unwrap(), memory_mb: 128, ready: 1 }],
         cached_bundles: vec![BundleDigest([7; 32])],
         slots: vec![slot],

@@ -33,6 +33,7 @@ pub(crate) fn record(name: &str, revision: &str) -> FunctionRecord {
         last_modified_unix_ms: 1,
         dead_letter_target: None,
         tags: BTreeMap::new(),
+        snap_start: false,
         state: FunctionState::Failed { reason: "none".into() },
         last_update: UpdateStatus::Successful,
     }

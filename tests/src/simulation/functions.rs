@@ -33,5 +33,7 @@ pub(super) fn function(index: usize, memory_mb: u32) -> Arc<FunctionSpec> {
         ephemeral_storage: EphemeralStorage::new(512).expect("within bounds"),
         environment: BTreeMap::new(),
         bundle: BundleDigest(digest),
+        isolation: None,
+        snap_start: false,
     })
 }

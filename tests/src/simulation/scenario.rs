@@ -192,8 +192,7 @@ fn ledger_config() -> LedgerConfig {
         forgotten_after: MS(20_000),
         settle_after: MS(1_000),
         expected_workers: None,
-        // What is reserved is what there is: memory runs short.
-        load: LoadLimits { reserved_memory_percent: 100, reserved_cpu_percent: 10_000, ..LoadLimits::default() },
+        load: LoadLimits { reserved_cpu_percent: 10_000, ..LoadLimits::default() },
     }
 }
 

@@ -274,6 +274,8 @@ pub(crate) fn revision(name: &str, revision: &str, memory_mb: u32) -> Arc<Functi
         ephemeral_storage: EphemeralStorage::new(512).unwrap(),
         environment: BTreeMap::new(),
         bundle: BundleDigest([7; 32]),
+        isolation: None,
+        snap_start: false,
     })
 }
 

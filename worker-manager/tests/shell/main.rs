@@ -94,5 +94,7 @@ fn function(name: &str) -> Arc<FunctionSpec> {
         ephemeral_storage: EphemeralStorage::new(512).unwrap(),
         environment: BTreeMap::new(),
         bundle: BundleDigest([7; 32]),
+        isolation: None,
+        snap_start: false,
     })
 }

@@ -29,6 +29,7 @@ use hearth_protocol::worker::{
 };
 
 use super::failure::{Failure, Violation};
+use super::guest_use::GuestUse;
 use super::output::Output;
 use crate::logs::LogEntry;
 use crate::usage::{self, Status};
@@ -71,6 +72,8 @@ pub(crate) struct SlotBounds {
     pub(crate) init_timeout: Duration,
     /// Idle time before the sandbox is frozen.
     pub(crate) freeze_idle_after: Option<Duration>,
+    /// Whether the sandbox itself tells what its function uses: its kernel is its own.
+    pub(crate) guest_counts: bool,
 }
 
 /// What is to become of the sandbox.
@@ -99,6 +102,7 @@ pub(crate) struct SlotCore {
     from_pool: bool,
     unbilled_init: Option<Duration>,
     output: Output,
+    guest_use: GuestUse,
 }
 
 #[derive(Debug)]
@@ -139,6 +143,7 @@ impl SlotCore {
             from_pool: false,
             unbilled_init: None,
             output,
+            guest_use: GuestUse::default(),
         }
     }
 
@@ -180,6 +185,7 @@ impl SlotCore {
     pub(crate) fn on_prepared(&mut self, now: Now, from_pool: bool, init: Init, out: &mut impl Outbox) {
         debug_assert!(matches!(self.phase, Phase::Preparing));
         self.from_pool = from_pool;
+        self.guest_use = GuestUse::default();
         self.phase = Phase::Initializing { started: now.moment };
         out.send(init.into());
     }
@@ -253,6 +259,34 @@ impl SlotCore {
                 self.end();
             }
         }
+    }
+
+    /// Since when it is idle, if it is.
+    pub(crate) const fn idle_since(&self) -> Option<Moment> {
+        match self.phase {
+            Phase::Idle { since, .. } => Some(since),
+            Phase::Preparing | Phase::Initializing { .. } | Phase::Running(_) | Phase::Over => None,
+        }
+    }
+
+    /// The host needs memory: ends the slot if it is idle still and nobody took it meanwhile. Returns whether it ended.
+    pub(crate) fn on_memory_short(&mut self, token: FencingToken, out: &mut impl Outbox) -> bool {
+        let ends = token == self.token && self.idle_since().is_some();
+        if ends {
+            self.drain(out);
+        }
+        ends
+    }
+
+    /// The most memory the function used: the sandbox's own word where it has the only one, within what it may have.
+    fn memory_peak_bytes(&self, out: &mut impl Outbox) -> u64 {
+        let on_host = || if self.bounds.guest_counts { self.function.memory.bytes() } else { u64::MAX };
+        self.guest_use.peak_bytes().unwrap_or_else(|| out.memory_peak_bytes().min(on_host()))
+    }
+
+    /// Whether a limit on memory made a kernel, the host's or the sandbox's own, kill something in it.
+    fn ran_out_of_memory(&self, out: &mut impl Outbox) -> bool {
+        self.guest_use.ran_out_of_memory() || out.ran_out_of_memory()
     }
 
     /// Ends the slot now. What runs on it gets the error of a killed runtime.
@@ -333,6 +367,7 @@ impl SlotCore {
         );
         self.output.end(now.unix_ms, &mut |entry| out.log(entry));
         self.output.begin(request.log_tail);
+        self.guest_use.begin();
         self.platform_line(now, Some(&id), &usage::start_line(&id, self.function.function.version), out);
         self.phase = Phase::Running(Running { request: id, started: now.moment });
     }

@@ -36,6 +36,7 @@ pub(super) enum Command {
     Invoke(Box<InvokeRequest>, oneshot::Sender<Result<InvokeResponse, InvokeError>>),
     Fence(FenceRequest, oneshot::Sender<Fenced>),
     Reclaim(FencingToken),
+    EndIdle(FencingToken),
     Drain,
     Kill,
 }
@@ -115,6 +116,7 @@ impl SlotTask {
             state: core.state(),
             memory_bytes: 0,
             cpu: Duration::ZERO,
+            idle_since: None,
         });
         let (init, answer) = watch::channel(None);
         let stream = log_stream_name(&function, Clock::unix_ms(), rand::random());
@@ -223,6 +225,11 @@ impl SlotTask {
                 self.host.changed.notify_one();
             }
             Some(Command::Reclaim(token)) => self.core.on_reclaim(token, &mut self.hands),
+            Some(Command::EndIdle(token)) => {
+                if self.core.on_memory_short(token, &mut self.hands) {
+                    self.host.metrics.ended_for_memory.inc();
+                }
+            }
             Some(Command::Drain) => self.core.drain(&mut self.hands),
             Some(Command::Kill) | None => self.core.on_kill(now, &mut self.hands),
         }
@@ -293,6 +300,7 @@ impl SlotTask {
                 view.holder = self.core.holder().clone();
             }
             (view.token, view.state) = (token, state);
+            view.idle_since = self.core.idle_since();
             changed
         });
     }

@@ -24,5 +24,7 @@ pub(crate) fn function(runtime: &str) -> FunctionSpec {
         ephemeral_storage: EphemeralStorage::new(512).unwrap(),
         environment: BTreeMap::new(),
         bundle: BundleDigest([7; 32]),
+        isolation: None,
+        snap_start: false,
     }
 }

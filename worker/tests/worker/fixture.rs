@@ -23,7 +23,7 @@ use hearth_protocol::{Worker as _, WorkerEndpoint};
 use hearth_worker::{Config, Deps, Worker};
 
 use crate::fake::{EXIT_0, FakeLauncher, Guest, Script};
-use crate::neighbours::{Bundles, FakePlacement};
+use crate::neighbours::{Bundles, FakeMemory, FakePlacement};
 
 /// A worker and what surrounds it.
 pub(crate) struct Fixture {
@@ -146,6 +146,8 @@ pub(crate) fn function(handler: &str) -> FunctionSpec {
         ephemeral_storage: EphemeralStorage::new(512).unwrap(),
         environment: Default::default(),
         bundle: BundleDigest([7; 32]),
+        isolation: None,
+        snap_start: false,
     }
 }
 
@@ -317,7 +319,8 @@ async fn start_in(
     (config.memory_mb, config.memory_overcommit_percent) = (Some(1_024), 100);
     configure(&mut config);
     let placement = Arc::new(FakePlacement::default());
-    let deps = Deps { launcher, bundles, placement: placement.clone() };
+    let memory = FakeMemory(placement.memory.subscribe());
+    let deps = Deps { launcher, bundles, placement: placement.clone(), memory: Box::new(memory) };
     let worker = Worker::start(config, deps, &prometheus::Registry::new()).await.unwrap();
     (worker, placement)
 }

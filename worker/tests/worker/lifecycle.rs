@@ -6,6 +6,7 @@ use std::time::Duration;
 use hearth_domain::{FencingToken, HolderId, MemorySize, SlotId, SlotOutcome, SlotState};
 use hearth_protocol::Worker as _;
 use hearth_protocol::worker::{FenceRequest, Fenced, InitSlotError, InvokeError};
+use hearth_worker::Sample;
 
 use crate::fake::Act;
 use crate::fixture::{Fixture, TOKEN, function, honest, init_slot, invocation, outcome, text};
@@ -221,6 +222,50 @@ async fn an_idle_sandbox_is_frozen_and_thawed_for_its_next_call() {
     let froze: Vec<_> =
         acts.iter().filter(|(_, act)| matches!(act, Act::Paused | Act::Resumed)).map(|(_, act)| act).collect();
     assert_eq!(froze, [&Act::Paused, &Act::Resumed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_slots_end_oldest_first_while_memory_is_short() {
+    let fixture = Fixture::with(honest(), |config| (config.pool_size, config.freeze_idle_after) = (0, None)).await;
+    for slot in 1..4 {
+        fixture.init(slot, "echo").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    fixture.init(4, "hang").await.unwrap();
+    let running = fixture.invoke(4, "{}");
+    tokio::pin!(running);
+    assert!(futures::poll!(running.as_mut()).is_pending());
+    // The first is used once more, so it is not the oldest any longer.
+    fixture.invoke(1, "{}").await.unwrap();
+    fixture.placement.memory.send_replace(Sample { stalled: true, available_permille: 500 });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(fixture.launcher.alive(), 4, "a stall alone ends nothing");
+    fixture.placement.memory.send_replace(Sample { stalled: true, available_permille: 50 });
+    let report = fixture.report(|report| report.slots.len() == 3).await;
+    assert!(report.slots.iter().all(|slot| slot.slot != SlotId(2)), "the one idle longest went");
+    assert!(matches!(fixture.invoke(2, "{}").await, Err(InvokeError::StaleSlot { .. })));
+    let report = fixture.report(|report| report.slots.len() == 1).await;
+    assert_eq!(report.slots[0].slot, SlotId(4), "what runs goes on");
+    assert_eq!(outcome(&running.await.unwrap()), "Sandbox.Timedout");
+}
+
+#[tokio::test]
+async fn a_function_never_runs_in_less_than_it_asks_for() {
+    use hearth_domain::Isolation;
+    let fixture = Fixture::new(honest()).await;
+    for (slot, asked, runs) in [(1, Isolation::Jail, true), (2, Isolation::Process, true), (3, Isolation::Kvm, false)] {
+        let mut function = function("echo");
+        function.isolation = Some(asked);
+        let made = fixture.worker.init_slot(init_slot(slot, function)).await;
+        assert_eq!(made.is_ok(), runs, "{asked}: {made:?}");
+        if let Err(error) = made {
+            assert!(error.to_string().contains("runs in kvm or nothing, and this worker has jail"), "{error}");
+        }
+    }
+    assert_eq!(fixture.launcher.alive(), 2);
+    let report = fixture.report(|report| report.slots.len() == 2).await;
+    assert_eq!(report.isolation, Isolation::Jail);
+    assert_eq!((report.capacity.memory_mb, report.capacity.promised_memory_mb), (1_024, 1_024));
 }
 
 #[tokio::test(start_paused = true)]

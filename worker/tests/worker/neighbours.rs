@@ -16,6 +16,7 @@ use hearth_protocol::placement::{
 };
 use hearth_protocol::{Placement, Unreachable};
 use hearth_store::{BundleStore, StoreFailure};
+use hearth_worker::{MemorySource, Sample};
 use tokio::sync::watch;
 
 /// Bundles that tests put together file by file.
@@ -59,11 +60,31 @@ pub(crate) struct FakePlacement {
     pub(crate) reports: watch::Sender<Option<WorkerReport>>,
     pub(crate) away: std::sync::atomic::AtomicBool,
     pub(crate) reclaim: std::sync::Mutex<Vec<(SlotId, FencingToken)>>,
+    /// Not placement's: the host's memory, as the worker is to see it.
+    pub(crate) memory: watch::Sender<Sample>,
+}
+
+/// The host's memory, as a test says it is.
+pub(crate) struct FakeMemory(pub(crate) watch::Receiver<Sample>);
+
+#[async_trait]
+impl MemorySource for FakeMemory {
+    async fn changed(&mut self) -> Sample {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        *self.0.borrow_and_update()
+    }
+
+    fn now(&mut self) -> Sample {
+        Sample { stalled: false, ..*self.0.borrow() }
+    }
 }
 
 impl Default for FakePlacement {
     fn default() -> Self {
-        Self { reports: watch::Sender::new(None), away: false.into(), reclaim: Default::default() }
+        let memory = watch::Sender::new(Sample { stalled: false, available_permille: 800 });
+        Self { reports: watch::Sender::new(None), away: false.into(), reclaim: Default::default(), memory }
     }
 }
 

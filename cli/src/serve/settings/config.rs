@@ -151,7 +151,7 @@ fn read_role(role: Role, reader: &mut Reader, default_data_dir: &Path) -> Option
                 data_dir,
                 frontend: frontend(reader),
                 worker_manager: worker_manager(reader, "local")?,
-                placement: local_placement(&worker),
+                placement: local_placement(),
                 worker,
             }
         }
@@ -205,11 +205,9 @@ fn worker_manager(reader: &mut Reader, name: &str) -> Option<worker_manager::Con
 }
 
 /// One worker is all there is: claims need not wait for others to report.
-fn local_placement(worker: &WorkerSettings) -> placement::Config {
+fn local_placement() -> placement::Config {
     let mut config = placement::Config::default();
     config.ledger.expected_workers = Some(1);
-    let load = &mut config.ledger.load;
-    load.reserved_memory_percent = worker.memory_overcommit_percent.unwrap_or(load.reserved_memory_percent);
     config
 }
 

@@ -91,7 +91,7 @@ impl From<FleetWorker> for WorkerView {
                 WorkerCondition::Draining => "draining",
                 WorkerCondition::Lost => "lost",
             },
-            isolation: report.isolation,
+            isolation: report.isolation.to_string(),
             runtimes: report.runtimes.iter().map(ToString::to_string).collect(),
             silent_ms: millis(worker.silent_for),
             memory_mb: report.capacity.memory_mb,

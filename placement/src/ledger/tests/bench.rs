@@ -105,7 +105,12 @@ impl Bench {
 
     /// Claims and gives back the ticket.
     pub(super) fn claim(&mut self, id: &str, holder: &str, memory_mb: u32, count: u32) -> u64 {
-        let function = Arc::new(function(memory_mb));
+        self.claim_for(id, holder, function(memory_mb), count)
+    }
+
+    /// Claims for a function of its own.
+    pub(super) fn claim_for(&mut self, id: &str, holder: &str, function: FunctionSpec, count: u32) -> u64 {
+        let function = Arc::new(function);
         let request = ClaimRequest { id: ClaimId::new(id).unwrap(), holder: holder_id(holder), function, count };
         self.tickets += 1;
         let ticket = ClaimTicket(self.tickets);
@@ -187,11 +192,9 @@ pub(super) fn pass_with_reports(bench: &mut Bench, duration: Duration, slots: &[
     bench.pass(until.since(bench.now));
 }
 
-/// No overcommit: what fits is easy to count.
+/// The workers of these tests promise what they have: what fits is easy to count.
 pub(super) fn strict() -> LedgerConfig {
-    let mut config = LedgerConfig::default();
-    config.load.reserved_memory_percent = 100;
-    config
+    LedgerConfig::default()
 }
 
 pub(super) fn report(worker: &str) -> WorkerReport {
@@ -199,10 +202,10 @@ pub(super) fn report(worker: &str) -> WorkerReport {
         worker: endpoint(worker),
         incarnation: 1,
         sequence: 1,
-        capacity: Capacity { memory_mb: 1_000, milli_cpus: 4_000, max_slots: 100 },
+        capacity: Capacity { memory_mb: 1_000, promised_memory_mb: 1_000, milli_cpus: 4_000, max_slots: 100 },
         load: Load::default(),
         runtimes: vec![Runtime::Python { minor: 11 }],
-        isolation: "jail".to_owned(),
+        isolation: hearth_domain::Isolation::Jail,
         pooled: Vec::new(),
         cached_bundles: Vec::new(),
         slots: Vec::new(),
@@ -230,6 +233,8 @@ pub(super) fn function(memory_mb: u32) -> FunctionSpec {
         ephemeral_storage: EphemeralStorage::new(512).unwrap(),
         environment: BTreeMap::new(),
         bundle: BundleDigest([7; 32]),
+        isolation: None,
+        snap_start: false,
     }
 }
 

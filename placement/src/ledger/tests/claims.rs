@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearth_domain::{ClaimId, SlotState};
-use hearth_protocol::placement::{ClaimOutcome, ClaimRequest};
+use hearth_domain::{ClaimId, FunctionSpec, Isolation, SlotState};
+use hearth_protocol::placement::{ClaimOutcome, ClaimRequest, WorkerReport};
 use hearth_protocol::worker::InitSlotError;
 
-use super::bench::{Bench, Sent, function, holder_id, init_failure, seen, unreachable};
+use super::bench::{Bench, Sent, function, holder_id, init_failure, report, seen, unreachable};
 use crate::ledger::limits::{CLAIM_SLOTS_MAX, PLACEMENT_ATTEMPTS_MAX, UNSEEN_MISSES_MAX};
 use crate::ledger::{ClaimError, ClaimTicket};
 
@@ -41,6 +41,27 @@ fn a_refusal_goes_to_the_next_worker_and_the_refusing_one_is_not_asked_again() {
     assert!(second.2 > first.2);
     bench.init_result(second, refused());
     assert_eq!(bench.sent_no_capacity(), "full");
+    bench.nothing_else();
+}
+
+#[test]
+fn a_function_that_asks_for_microvms_gets_nothing_less() {
+    let mut bench = Bench::with_workers(&["w1", "w2"]);
+    let asking = FunctionSpec { isolation: Some(Isolation::Kvm), ..function(128) };
+    bench.claim_for("c1", "m1", asking.clone(), 1);
+    let reason = bench.sent_no_capacity();
+    assert!(reason.contains("no worker offers python3.11 in isolation kvm"), "{reason}");
+    bench.report_as(WorkerReport { isolation: Isolation::Kvm, sequence: 9, ..report("w2") });
+    for claim in ["c2", "c3", "c4"] {
+        bench.claim_for(claim, "m1", asking.clone(), 1);
+        let asked = bench.sent_init();
+        assert_eq!(asked.0, "w2");
+        bench.init_result(asked, refused());
+        assert_eq!(bench.sent_no_capacity(), "full", "the other worker is not asked");
+    }
+    bench.claim_for("c5", "m1", FunctionSpec { isolation: Some(Isolation::Jail), ..function(128) }, 2);
+    bench.sent_init();
+    bench.sent_init();
     bench.nothing_else();
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hearth_domain::{
     AccountId, BundleDigest, ClaimId, EphemeralStorage, FencingToken, FunctionError, FunctionName, FunctionRef,
-    FunctionResponse, FunctionSpec, HolderId, InitFailure, InvocationUsage, LeaseTerms, MemorySize, RequestId,
-    RevisionId, Runtime, SlotId, SlotOutcome, SlotState, Timeout, Version, WorkerId,
+    FunctionResponse, FunctionSpec, HolderId, InitFailure, InvocationUsage, Isolation, LeaseTerms, MemorySize,
+    RequestId, RevisionId, Runtime, SlotId, SlotOutcome, SlotState, Timeout, Version, WorkerId,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -84,8 +84,9 @@ fn function() -> impl Strategy<Value = FunctionRef> {
 pub(super) fn spec() -> impl Strategy<Value = FunctionSpec> {
     let sizes = (128u32..=10_240, 1u32..=900, 512u32..=10_240);
     let environment = btree_map("[A-Z_]{1,10}", ".{0,20}", 0..5);
-    (function(), "[a-z0-9-]{1,20}", runtime(), ".{0,40}", sizes, environment, digest()).prop_map(
-        |(function, region, runtime, handler, (memory, timeout, storage), environment, bundle)| FunctionSpec {
+    let wishes = (option::of(isolation()), any::<bool>());
+    (function(), "[a-z0-9-]{1,20}", runtime(), ".{0,40}", sizes, environment, digest(), wishes).prop_map(
+        |(function, region, runtime, handler, (memory, timeout, storage), environment, bundle, wishes)| FunctionSpec {
             function,
             region,
             runtime,
@@ -95,8 +96,14 @@ pub(super) fn spec() -> impl Strategy<Value = FunctionSpec> {
             ephemeral_storage: EphemeralStorage::new(storage).unwrap(),
             environment,
             bundle,
+            isolation: wishes.0,
+            snap_start: wishes.1,
         },
     )
+}
+
+fn isolation() -> impl Strategy<Value = Isolation> {
+    (0..Isolation::ALL.len()).prop_map(|index| Isolation::ALL[index])
 }
 
 fn unreachable() -> impl Strategy<Value = Unreachable> {
@@ -241,16 +248,16 @@ fn pooled() -> impl Strategy<Value = PooledCount> {
 }
 
 pub(super) fn report() -> impl Strategy<Value = WorkerReport> {
-    let numbers = (any::<[u64; 6]>(), any::<u32>(), any::<bool>());
+    let numbers = (any::<[u64; 7]>(), any::<u32>(), any::<bool>());
     let lists = (vec(runtime(), 0..4), vec(pooled(), 0..4), vec(digest(), 0..4), vec(slot_report(), 0..4));
-    (endpoint(), numbers, "[a-z]{1,8}", lists).prop_map(
+    (endpoint(), numbers, isolation(), lists).prop_map(
         |(worker, (numbers, max_slots, draining), isolation, (runtimes, pooled, cached_bundles, slots))| {
-            let [incarnation, sequence, memory_mb, milli_cpus, used_mb, used_cpus] = numbers;
+            let [incarnation, sequence, memory_mb, promised_memory_mb, milli_cpus, used_mb, used_cpus] = numbers;
             WorkerReport {
                 worker,
                 incarnation,
                 sequence,
-                capacity: Capacity { memory_mb, milli_cpus, max_slots },
+                capacity: Capacity { memory_mb, promised_memory_mb, milli_cpus, max_slots },
                 load: Load { memory_mb: used_mb, milli_cpus: used_cpus },
                 runtimes,
                 isolation,

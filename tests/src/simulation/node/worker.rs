@@ -105,10 +105,16 @@ impl WorkerNode {
             worker: endpoint(self.index),
             incarnation: self.incarnation,
             sequence: self.sequence,
-            capacity: Capacity { memory_mb: self.memory_mb, milli_cpus: 4_000, max_slots: 1_000 },
+            // What is promised is what there is: memory runs short.
+            capacity: Capacity {
+                memory_mb: self.memory_mb,
+                promised_memory_mb: self.memory_mb,
+                milli_cpus: 4_000,
+                max_slots: 1_000,
+            },
             load: Load { memory_mb: self.reserved_mb() / 4, milli_cpus: 0 },
             runtimes: vec![RUNTIME],
-            isolation: "simulated".to_owned(),
+            isolation: hearth_domain::Isolation::Jail,
             pooled: vec![PooledCount { runtime: RUNTIME, memory_mb: 128, ready: 2 }],
             cached_bundles: Vec::new(),
             slots: slots.collect(),

@@ -52,7 +52,7 @@ impl SlotCore {
             error_type: error.error_type,
             document: String::from_utf8_lossy(&error.document).into_owned(),
             init_duration,
-            max_memory_used_bytes: out.memory_peak_bytes(),
+            max_memory_used_bytes: self.memory_peak_bytes(out),
             log_tail: self.output.tail().unwrap_or_default(),
         };
         out.answer_init(Err(InitSlotError::InitFailed(Box::new(failure))));
@@ -71,7 +71,8 @@ impl SlotCore {
             return;
         };
         let duration = now.moment.since(started).min(self.function.timeout.duration());
-        let usage = usage::usage(duration, self.unbilled_init.take(), self.function.memory, out.memory_peak_bytes());
+        let peak = self.memory_peak_bytes(out);
+        let usage = usage::usage(duration, self.unbilled_init.take(), self.function.memory, peak);
         let mut lines = Vec::with_capacity(2);
         self.output.end(now.unix_ms, &mut |entry| lines.push(entry));
         let end = usage::end_lines(&request, &usage, status);

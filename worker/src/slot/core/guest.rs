@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
 use hearth_domain::{FunctionError, FunctionResponse, SlotEvent};
 use hearth_guest_protocol::response::Outcome;
-use hearth_guest_protocol::{GuestError, InitDone as GuestInitDone, Log, Response, RuntimeExit, guest_message};
+use hearth_guest_protocol::{GuestError, InitDone as GuestInitDone, Log, Response, RuntimeExit, Stats, guest_message};
 use hearth_protocol::worker::InitDone;
 
 use super::{Now, Outbox, Phase, SIGKILL, SlotCore};
@@ -26,7 +26,7 @@ impl SlotCore {
             Kind::Ready(_) => Err(self.unexpected("Ready")),
             Kind::SnapshotReady(_) => Err(self.unexpected("SnapshotReady")),
             Kind::Restored(_) => Err(self.unexpected("Restored")),
-            Kind::Stats(_) => Err(self.unexpected("Stats")),
+            Kind::Stats(stats) => self.on_stats(&stats),
         };
         if let Err(violation) = taken {
             self.on_violation(now, violation, out);
@@ -48,7 +48,7 @@ impl SlotCore {
         if let Some(error) = done.error {
             let error = checked_error("InitDone", error)?;
             // The shim sees that the runtime was killed; why, only the host knows.
-            if error.error_type == RUNTIME_EXITED && out.ran_out_of_memory() {
+            if error.error_type == RUNTIME_EXITED && self.ran_out_of_memory(out) {
                 let killed = Failure::Exit { status: None, signal: Some(SIGKILL), out_of_memory: true };
                 self.fail(now, &killed, out);
             } else {
@@ -59,6 +59,7 @@ impl SlotCore {
         self.unbilled_init = Some(init_duration);
         self.output.end(now.unix_ms, &mut |entry| out.log(entry));
         self.output.begin(false);
+        self.guest_use.begin();
         self.advance(SlotEvent::Initialized);
         self.phase = Phase::Idle { since: now.moment, frozen: false };
         out.end_of_init();
@@ -91,9 +92,18 @@ impl SlotCore {
             return Err(Violation::WrongInvocation { message: "RuntimeExit" });
         }
         let killed = exit.signal == Some(SIGKILL);
-        let out_of_memory = killed && out.ran_out_of_memory();
+        let out_of_memory = killed && self.ran_out_of_memory(out);
         self.fail(now, &Failure::Exit { status: exit.status, signal: exit.signal, out_of_memory }, out);
         Ok(())
+    }
+
+    fn on_stats(&mut self, stats: &Stats) -> Result<(), Violation> {
+        match self.phase {
+            Phase::Initializing { .. } | Phase::Idle { .. } | Phase::Running(_) if self.bounds.guest_counts => {
+                self.guest_use.take(stats, self.function.memory)
+            }
+            _ => Err(self.unexpected("Stats")),
+        }
     }
 
     fn unexpected(&self, message: &'static str) -> Violation {

@@ -68,7 +68,11 @@ fn holder() -> HolderId {
 }
 
 fn core() -> SlotCore {
-    let bounds = SlotBounds { init_timeout: Duration::from_secs(10), freeze_idle_after: Some(Duration::from_secs(1)) };
+    let bounds = SlotBounds {
+        init_timeout: Duration::from_secs(10),
+        freeze_idle_after: Some(Duration::from_secs(1)),
+        guest_counts: false,
+    };
     SlotCore::new(SlotId(1), FencingToken(5), holder(), Arc::new(function("provided")), bounds)
 }
 
@@ -294,6 +298,52 @@ fn an_idle_slot_freezes_and_thaws_before_its_next_call() {
     assert_eq!(core.deadline(), None);
     core.on_invoke(at(9_000), invoke("r-1"), &mut out).unwrap();
     assert_eq!(out.wishes, ["freeze", "thaw"]);
+}
+
+#[test]
+fn a_microvm_tells_what_its_function_used_and_others_may_not() {
+    use hearth_guest_protocol::Stats;
+    const MB: u64 = 1 << 20;
+    let stats =
+        |peak, oom_kills| guest_message::Kind::Stats(Stats { memory_bytes: 0, memory_peak_bytes: peak, oom_kills });
+    let counting = || {
+        let (mut core, mut out) = (core(), Recorder::default());
+        core.bounds.guest_counts = true;
+        core.on_prepared(at(0), true, Init::default(), &mut out);
+        core.on_guest(at(90), stats(7 * MB, 0), &mut out);
+        core.on_guest(at(100), init_done(), &mut out);
+        core.on_invoke(at(200), invoke("r-1"), &mut out).unwrap();
+        core.check_invariants();
+        (core, out)
+    };
+    let (mut core, mut out) = counting();
+    core.on_guest(at(300), stats(9 * MB, 0), &mut out);
+    core.on_guest(at(300), response("r-1", Outcome::Payload("yes".into())), &mut out);
+    assert_eq!(out.answers[0].usage.max_memory_used_bytes, 9 * MB, "not what the host sees of the machine");
+
+    let (mut core, mut out) = counting();
+    core.on_guest(at(300), stats(u64::MAX, 1), &mut out);
+    core.on_guest(at(300), exit("r-1", None, Some(9)), &mut out);
+    assert_eq!((error_type(&out.answers[0]), core.fate()), ("Runtime.OutOfMemory", Fate::Destroy));
+    assert_eq!(out.answers[0].usage.max_memory_used_bytes, 128 * MB);
+
+    let (mut core, mut out) = running();
+    core.on_guest(at(300), stats(MB, 0), &mut out);
+    core.check_invariants();
+    assert_eq!(error_type(&out.answers[0]), "Sandbox.Failure", "in a jail the host counts");
+}
+
+#[test]
+fn only_a_slot_that_is_idle_still_ends_for_memory() {
+    let (mut core, mut out) = idle();
+    assert_eq!(core.idle_since(), Some(at(100).moment));
+    assert!(!core.on_memory_short(FencingToken(4), &mut out), "somebody took it meanwhile");
+    assert!(core.on_memory_short(FencingToken(5), &mut out));
+    core.check_invariants();
+    assert_eq!(core.fate(), Fate::Destroy);
+    let (mut core, mut out) = running();
+    assert!(!core.on_memory_short(FencingToken(5), &mut out));
+    assert_eq!((core.idle_since(), core.fate()), (None, Fate::Keep));
 }
 
 /// Every message that a shim would not send, in every phase: the sandbox ends, whoever waits is answered once, and
