@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! snapshot --kernel FILE --initrd FILE [--cmdline TEXT] [--memory MIB] [--vcpus N] [--acpi] [--vmm PROGRAM]
-//!          [--into DIRECTORY] [--clones N] [--settle MS]
+//!          [--into DIRECTORY] [--clones N] [--settle MS] [--warm]
 //! ```
 //!
 //! The guest connects to the channel and answers each line with one of its own; the first that it sends says that it is
-//! ready to be snapshotted. Clones are restored all at once, asked, and then once more with what the first had touched
-//! brought in ahead. With an existing directory nothing is booted. Times are in milliseconds since the process of the
-//! VMM was started.
+//! ready to be snapshotted. Clones are restored all at once and asked; then one at a time, without and with what the
+//! first had touched brought in ahead. With an existing directory nothing is booted; `--warm` keeps a VM besides, as a
+//! host with other microVMs has. Times are in milliseconds since the process of the VMM was started.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -24,6 +24,7 @@ use hearth_vmm::control::{
 };
 use hearth_vmm::layout::Slot;
 use hearth_vmm::memory::Mapping;
+use hearth_vmm::snapshot::prefetch::Run;
 use hearth_vmm::snapshot::{Draft, HostCpu, Snapshot};
 use kvm_ioctls::Kvm;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -39,6 +40,7 @@ struct Options {
     into: PathBuf,
     clones: usize,
     settle: Duration,
+    warm: bool,
 }
 
 fn options() -> Result<Options, String> {
@@ -54,6 +56,7 @@ fn options() -> Result<Options, String> {
         into: std::env::temp_dir().join(format!("snapshot-{}", std::process::id())),
         clones: 2,
         settle: Duration::ZERO,
+        warm: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
@@ -65,6 +68,7 @@ fn options() -> Result<Options, String> {
             "--cmdline" => options.cmdline = value()?,
             "--memory" => options.memory_mib = number(value()?)?,
             "--vcpus" => options.vcpus = number(value()?)? as u8,
+            "--warm" => options.warm = true,
             "--acpi" => options.acpi = true,
             "--vmm" => options.vmm = value()?.into(),
             "--into" => options.into = value()?.into(),
@@ -87,7 +91,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> io::Result<()> {
-    let host = HostCpu::probe(&Kvm::new()?).map_err(io::Error::other)?;
+    let kvm = Kvm::new()?;
+    let host = HostCpu::probe(&kvm).map_err(io::Error::other)?;
+    let _other = options.warm.then(|| kvm.create_vm()).transpose()?;
     let snapshot = if options.into.exists() {
         let start = Instant::now();
         let snapshot = Snapshot::open(&options.into, &host).map_err(io::Error::other)?;
@@ -96,8 +102,8 @@ fn run(options: &Options) -> io::Result<()> {
     } else {
         take(options, &host)?
     };
-    let restore = || Vmm::restore(options, &snapshot);
-    let mut clones = (0..options.clones).map(|_| restore()).collect::<io::Result<Vec<_>>>()?;
+    let restore = |prefetch| Vmm::restore(options, &snapshot, prefetch);
+    let mut clones = (0..options.clones).map(|_| restore(Vec::new())).collect::<io::Result<Vec<_>>>()?;
     for round in 0..2 {
         for (number, clone) in clones.iter_mut().enumerate() {
             println!("clone {number}: {}", clone.ask(&format!("hello {round}"))?);
@@ -110,9 +116,11 @@ fn run(options: &Options) -> io::Result<()> {
     let list = snapshot.prefetch();
     let pages = |written| list.iter().filter(|run| run.2 == written).map(|run| run.1).sum::<u32>();
     println!("prefetch: {} runs, {} pages read, {} written", list.len(), pages(false), pages(true));
-    let mut again = restore()?;
-    println!("with prefetch: {}", again.ask("hello")?);
-    println!("memory: {}", again.memory()?);
+    for (what, prefetch) in [("without", Vec::new()), ("with", list)] {
+        let mut alone = restore(prefetch)?;
+        println!("alone, {what} prefetch: {}", alone.ask("hello")?);
+        println!("its memory: {}", alone.memory()?);
+    }
     Ok(())
 }
 
@@ -181,14 +189,14 @@ impl Vmm {
         Ok(vmm)
     }
 
-    fn restore(options: &Options, snapshot: &Snapshot) -> io::Result<Self> {
+    fn restore(options: &Options, snapshot: &Snapshot, prefetch: Vec<Run>) -> io::Result<Self> {
         let (mut vmm, serial, channel) = Self::start(&options.vmm)?;
         let kvm = kvm()?;
         let restore = Restore {
             state: STATE,
             memory: memory_file(snapshot.memory_mib(), Mapping::Private),
             devices: devices(),
-            prefetch: snapshot.prefetch(),
+            prefetch,
             resume: true,
             kvm: KVM,
         };
