@@ -95,7 +95,7 @@ pub(super) struct Control {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Talk {
-    /// The greeting goes first.
+    /// The answer to the greeting comes first.
     NotGreeted,
     Open,
     Over,
@@ -161,8 +161,9 @@ impl Control {
         ControlError::Nonsense(what)
     }
 
+    /// Takes the answer to the greeting, which was sent when the process was started.
     async fn greet(&self) -> Result<(), ControlError> {
-        match self.exchange(&Request::Hello { version: VERSION }, &Parcel::default()).await? {
+        match self.reply().await? {
             Reply::Hello { version: VERSION } => Ok(()),
             Reply::Hello { version } => Err(ControlError::Version(version)),
             Reply::Failed { reason } => Err(ControlError::Refused(plain(&reason))),
@@ -176,6 +177,10 @@ impl Control {
             return Err(ControlError::Socket(io::ErrorKind::InvalidInput.into()));
         }
         self.send(&bytes, parcel).await?;
+        self.reply().await
+    }
+
+    async fn reply(&self) -> Result<Reply, ControlError> {
         for _ in 0..=EVENTS_MAX {
             match self.receive().await? {
                 FromVmm::Reply(reply) => return Ok(reply),

@@ -50,7 +50,7 @@ const CODE_IMAGE_SUFFIX: &str = ".erofs";
 pub struct KvmLauncher {
     config: KvmConfig,
     kernel: Kernel,
-    kvm: File,
+    kvm: Arc<File>,
     boot_images: BootImages,
     images: Arc<Images>,
     spares: Spares,
@@ -102,7 +102,8 @@ impl KvmLauncher {
         let only_own_user = ids.only_own();
         let filter = filter::program().map_err(io::Error::other).map_err(failed("make a seccomp filter"))?;
         let limit_threads = !controllers.contains(&Controller::Pids) && processes_limited_by_resource();
-        let settings = Settings { cpus: config.cpus.clone(), limit_threads };
+        let kvm = Arc::new(kvm);
+        let settings = Settings { cpus: config.cpus.clone(), limit_threads, kvm: Arc::clone(&kvm) };
         let (starter_state, spares_state) = (Arc::clone(&state), Arc::clone(&state));
         let make = move || {
             let starter = Starter::new(program.into(), filter, starter_state, ids, Berth::new(parent), settings);

@@ -2,12 +2,13 @@
 //! on cgroup version 1, in the groups of the *next* process. Processes are started ahead of time and wait, jailed and
 //! greeted, for the machine they are to be: what a boot or a restore pays for is that machine only.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hearth_vmm::control::{Request, VERSION, send};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -50,6 +51,8 @@ pub(super) struct Settings {
     pub(super) cpus: Option<String>,
     /// By resource limit, for want of a control group.
     pub(super) limit_threads: bool,
+    /// `/dev/kvm`, of which each process makes its VM while it waits.
+    pub(super) kvm: Arc<File>,
 }
 
 /// A jailed `hearth-vmm` that has no machine yet.
@@ -129,6 +132,8 @@ impl Starter {
         })?;
         // The child took another user while it shared our memory; the kernel then treats us as set-user-id.
         let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable);
+        // The answer is read when a machine is asked for; a process that has ended until then is found out there.
+        let _ = send(&control, &Request::Hello { version: VERSION, kvm: Some(0) }, &[self.settings.kvm.as_fd()]);
         Ok((spawned, control, words, ids, record))
     }
 }

@@ -186,7 +186,7 @@ fn run(options: &Options) -> io::Result<()> {
         .arg(program)
         .stdin(Stdio::from(theirs))
         .spawn()?;
-    send(&control, &Request::Hello { version: VERSION }, &[])?;
+    send(&control, &Request::Hello { version: VERSION, kvm: None }, &[])?;
     tell(&format!("{:?}", next(&control)?));
     send(&control, &Request::Boot(boot), &luggage.lend())?;
     drop(luggage);

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! snapshot --kernel FILE --initrd FILE [--cmdline TEXT] [--memory MIB] [--vcpus N] [--acpi] [--vmm PROGRAM]
-//!          [--into DIRECTORY] [--clones N] [--settle MS] [--warm]
+//!          [--into DIRECTORY] [--clones N] [--settle MS] [--warm] [--ahead MS]
 //! ```
 //!
 //! The guest connects to the channel and answers each line with one of its own; the first that it sends says that it is
 //! ready to be snapshotted. Clones are restored all at once and asked; then one at a time, without and with what the
 //! first had touched brought in ahead. With an existing directory nothing is booted; `--warm` keeps a VM besides, as a
-//! host with other microVMs has. Times are in milliseconds since the process of the VMM was started.
+//! host with other microVMs has. Times are in milliseconds since the process of the VMM was started, or with `--ahead`
+//! since that long after: then it has made its VM.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -41,6 +42,7 @@ struct Options {
     clones: usize,
     settle: Duration,
     warm: bool,
+    ahead: Option<Duration>,
 }
 
 fn options() -> Result<Options, String> {
@@ -57,6 +59,7 @@ fn options() -> Result<Options, String> {
         clones: 2,
         settle: Duration::ZERO,
         warm: false,
+        ahead: None,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
@@ -68,6 +71,7 @@ fn options() -> Result<Options, String> {
             "--cmdline" => options.cmdline = value()?,
             "--memory" => options.memory_mib = number(value()?)?,
             "--vcpus" => options.vcpus = number(value()?)? as u8,
+            "--ahead" => options.ahead = Some(Duration::from_millis(number(value()?)?.into())),
             "--warm" => options.warm = true,
             "--acpi" => options.acpi = true,
             "--vmm" => options.vmm = value()?.into(),
@@ -174,7 +178,7 @@ struct Vmm {
 
 impl Vmm {
     fn boot(options: &Options, memory: &File, start: VcpuStart) -> io::Result<Self> {
-        let (mut vmm, serial, channel) = Self::start(&options.vmm)?;
+        let (mut vmm, serial, channel) = Self::start(&options.vmm, options.ahead)?;
         let kvm = kvm()?;
         let boot = Boot {
             vcpus: options.vcpus,
@@ -190,7 +194,7 @@ impl Vmm {
     }
 
     fn restore(options: &Options, snapshot: &Snapshot, prefetch: Vec<Run>) -> io::Result<Self> {
-        let (mut vmm, serial, channel) = Self::start(&options.vmm)?;
+        let (mut vmm, serial, channel) = Self::start(&options.vmm, options.ahead)?;
         let kvm = kvm()?;
         let restore = Restore {
             state: STATE,
@@ -205,7 +209,7 @@ impl Vmm {
         Ok(vmm)
     }
 
-    fn start(program: &Path) -> io::Result<(Self, OwnedFd, OwnedFd)> {
+    fn start(program: &Path, ahead: Option<Duration>) -> io::Result<(Self, OwnedFd, OwnedFd)> {
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let (channel, guest) = UnixStream::pair()?;
         let serial = File::options().append(true).create(true).open("serial.log")?;
@@ -216,12 +220,16 @@ impl Vmm {
             .stdin(Stdio::from(theirs))
             .spawn()?;
         let started = Instant::now();
-        if let Err(error) = send(&control, &Request::Hello { version: VERSION }, &[]) {
+        if let Err(error) = send(&control, &Request::Hello { version: VERSION, kvm: Some(0) }, &[kvm()?.as_fd()]) {
             process.kill()?;
             return Err(error);
         }
-        let vmm = Self { process, control, channel: BufReader::new(channel), started };
+        let mut vmm = Self { process, control, channel: BufReader::new(channel), started };
         vmm.tell("started", &vmm.reply()?);
+        if let Some(ahead) = ahead {
+            std::thread::sleep(ahead);
+            vmm.started = Instant::now();
+        }
         Ok((vmm, serial.into(), guest.into()))
     }
 

@@ -48,10 +48,29 @@ use crate::sys;
 /// Version of KVM's interface: the only one there has ever been.
 const KVM_API: i32 = 12;
 
+/// A VM with nothing in it, made ahead of time: where nothing else has the machine's processors busy, KVM takes longest
+/// for this (a kernel thread joins the caller's control groups, which waits for a grace period of RCU).
+pub struct Prepared {
+    kvm: Kvm,
+    vm: VmFd,
+}
+
+impl Prepared {
+    /// From `/dev/kvm`.
+    pub fn new(device: OwnedFd) -> Result<Self, MachineError> {
+        let kvm = sys::handed::kvm(device);
+        if kvm.get_api_version() != KVM_API {
+            return Err(MachineError::Kvm("KVM interface 12"));
+        }
+        let vm = kvm.create_vm().during("creating the VM")?;
+        Ok(Self { kvm, vm })
+    }
+}
+
 /// What a machine is made of.
 pub struct Parts {
-    /// `/dev/kvm`.
-    pub kvm: OwnedFd,
+    /// The VM.
+    pub vm: Prepared,
     /// The file that is its memory.
     pub memory: File,
     /// Its size, MiB, [`MEMORY_MIN_MIB`] to [`MEMORY_MAX_MIB`].
@@ -157,11 +176,7 @@ impl Machine {
         if !(MEMORY_MIN_MIB..=MEMORY_MAX_MIB).contains(&memory_mib) || !(1..=VCPUS_MAX).contains(&vcpus) {
             return Err(MachineError::Size { memory_mib, vcpus });
         }
-        let kvm = sys::handed::kvm(parts.kvm);
-        if kvm.get_api_version() != KVM_API {
-            return Err(MachineError::Kvm("KVM interface 12"));
-        }
-        let vm = kvm.create_vm().during("creating the VM")?;
+        let Prepared { kvm, vm } = parts.vm;
         let memory = memory::map(&parts.memory, memory_mib, parts.mapping).during("mapping guest memory")?;
         if parts.huge_pages {
             memory::prefer_huge_pages(&memory).during("asking for huge pages")?;

@@ -19,6 +19,8 @@ pub enum Request {
     Hello {
         /// [`VERSION`] of the launcher.
         version: u16,
+        /// `/dev/kvm`, to make the VM ahead of time: after the answer, while nobody waits for it.
+        kvm: Option<FdIndex>,
     },
     /// Makes the machine from a boot image. Once, or [`Self::Restore`] instead.
     Boot(Boot),

@@ -26,7 +26,7 @@ use crate::devices::virtio::balloon::Balloon;
 use crate::devices::virtio::block::{AttachError, Block};
 use crate::event_loop::{EventLoop, Ready};
 use crate::layout::Slot;
-use crate::machine::{Machine, MachineError, Parts};
+use crate::machine::{Machine, MachineError, Parts, Prepared};
 use crate::sys;
 
 /// Serves the control socket that this process was started with, until its end: `hearth-vmm`'s `main`.
@@ -37,12 +37,14 @@ use crate::sys;
 pub fn serve() -> io::Result<()> {
     let control = sys::handed::inherited(CONTROL_FD).ok_or(io::ErrorKind::AlreadyExists)?;
     let events = EventLoop::new(&control)?;
-    Server { control, events, machine: None }.run()
+    Server { control, events, prepared: None, machine: None }.run()
 }
 
 struct Server {
     control: OwnedFd,
     events: EventLoop,
+    /// The VM that came with the greeting, until it is a machine.
+    prepared: Option<Prepared>,
     machine: Option<Machine>,
 }
 
@@ -85,7 +87,13 @@ impl Server {
                     if message == Request::Stop {
                         return Ok(());
                     }
-                    let reply = self.answer(message, descriptors.into());
+                    let mut descriptors = Descriptors::from(descriptors);
+                    if let Request::Hello { kvm, .. } = message {
+                        send(&self.control, &FromVmm::Reply(Reply::Hello { version: VERSION }), &[])?;
+                        self.prepare(kvm, &mut descriptors);
+                        continue;
+                    }
+                    let reply = self.answer(message, descriptors);
                     let reply = reply.unwrap_or_else(|refusal| Reply::Failed { reason: refusal.to_string() });
                     send(&self.control, &FromVmm::Reply(reply), &[])?;
                 }
@@ -102,7 +110,6 @@ impl Server {
 
     fn answer(&mut self, request: Request, mut descriptors: Descriptors) -> Result<Reply, Refusal> {
         match request {
-            Request::Hello { .. } => return Ok(Reply::Hello { version: VERSION }),
             Request::Boot(boot) => self.boot(&boot, &mut descriptors)?,
             Request::Restore(restore) => self.restore(&restore, &mut descriptors)?,
             Request::Snapshot { state } => self.snapshot(state, &mut descriptors)?,
@@ -114,11 +121,17 @@ impl Server {
             }
             Request::SetBalloon { mib } => self.with(Slot::Balloon, |balloon: &mut Balloon| balloon.set_target(mib))?,
             Request::Stats => return self.stats().map(Reply::Stats),
-            // Ends the loop that calls this.
-            Request::Stop => {}
+            // Theirs is the loop that calls this.
+            Request::Hello { .. } | Request::Stop => {}
         }
         self.events.follow_all()?;
         Ok(Reply::Done)
+    }
+
+    /// Makes the VM ahead of the request for a machine. Should it fail, that request will try again and tell.
+    fn prepare(&mut self, kvm: Option<FdIndex>, descriptors: &mut Descriptors) {
+        let device = kvm.and_then(|kvm| descriptors.take(kvm).ok());
+        self.prepared = device.and_then(|device| Prepared::new(device).ok());
     }
 
     fn machine(&mut self) -> Result<&mut Machine, Refusal> {
@@ -132,7 +145,7 @@ impl Server {
     }
 
     fn create(
-        &self,
+        &mut self,
         (vcpus, acpi, start): (u8, bool, Option<VcpuStart>),
         kvm: FdIndex,
         memory: MemoryFile,
@@ -142,8 +155,9 @@ impl Server {
         if self.machine.is_some() {
             return Err(Refusal::HasMachine);
         }
+        let kvm = descriptors.take(kvm)?;
         let parts = Parts {
-            kvm: descriptors.take(kvm)?,
+            vm: self.prepared.take().map_or_else(|| Prepared::new(kvm), Ok)?,
             memory: File::from(descriptors.take(memory.file)?),
             memory_mib: memory.mib,
             mapping: memory.mapping,

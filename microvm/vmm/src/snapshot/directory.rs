@@ -340,7 +340,7 @@ mod tests {
         let snapshot = finished(&path);
         let pagemap = tempfile::tempfile().unwrap();
         pagemap.set_len(1 << 20).unwrap();
-        pagemap.write_all_at(&(1_u64 << 63).to_ne_bytes(), (7 + 5) * 8).unwrap();
+        pagemap.write_all_at(&(1_u64 << 63 | 1 << 56).to_ne_bytes(), (7 + 5) * 8).unwrap();
         snapshot.record_prefetch(&pagemap, [7 * prefetch::PAGE_BYTES, 0]).unwrap();
         assert_eq!(snapshot.prefetch(), [(5, 1, true)]);
         let open = || Snapshot::open(&path, &host(u32::MAX)).unwrap();

@@ -26,10 +26,11 @@ pub const RUNS_MAX: usize = 4096;
 /// Bytes of a page.
 pub const PAGE_BYTES: u64 = 4096;
 
-/// Bits of an entry of the page map: present in memory, swapped out, of a file (or shared).
+/// Bits of an entry of the page map: present in memory, swapped out, of a file (or shared), only here.
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;
 const OF_FILE: u64 = 1 << 61;
+const EXCLUSIVE: u64 = 1 << 56;
 const ENTRY_BYTES: u64 = 8;
 /// Entries read at once.
 const CHUNK_ENTRIES: u64 = 8192;
@@ -82,10 +83,12 @@ struct Runs(Vec<Run>);
 
 impl Runs {
     fn add(&mut self, page: u32, entry: u64) {
-        if entry & (PRESENT | SWAPPED) == 0 {
+        let written = entry & OF_FILE == 0;
+        // What is anonymous and not only here is the page of zeros, read in a hole: nothing to bring in.
+        let is_zeros = written && entry & (SWAPPED | EXCLUSIVE) == 0;
+        if entry & (PRESENT | SWAPPED) == 0 || is_zeros {
             return;
         }
-        let written = entry & OF_FILE == 0;
         match self.0.last_mut() {
             Some((first, count, same)) if *first + *count == page && *same == written => *count += 1,
             _ => self.0.push((page, 1, written)),
@@ -147,16 +150,21 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         file.set_len(128 << 20).unwrap();
         file.write_all_at(&[7; 4096 * 4], 40 << 20).unwrap();
+        file.write_all_at(&[7; 4096 * 4], 0x4000).unwrap();
         let memory = memory::map(&file, 128, Mapping::Private).unwrap();
         memory.write_obj(1_u8, GuestAddress(0x5000)).unwrap();
         memory.write_obj(1_u8, GuestAddress(0x6000)).unwrap();
         memory.read_obj::<u8>(GuestAddress(40 << 20)).unwrap();
+        // In a hole: read, and written.
+        memory.read_obj::<u8>(GuestAddress(64 << 20)).unwrap();
+        memory.write_obj(1_u8, GuestAddress(80 << 20)).unwrap();
         let at = memory.get_host_address(GuestAddress(0)).unwrap() as u64;
         let runs = record(&File::open("/proc/self/pagemap").unwrap(), [at, 0], 128).unwrap();
         assert!(is_valid(&runs, 128), "{runs:?}");
         assert!(runs.contains(&(5, 2, true)), "{runs:?}");
-        let read = runs.iter().find(|run| !run.2 && run.0 <= 10240 && 10240 < run.0 + run.1);
-        assert!(read.is_some(), "{runs:?}");
+        assert!(runs.contains(&(80 << 8, 1, true)), "{runs:?}");
+        let has = |page| runs.iter().any(|run| run.0 <= page && page < run.0 + run.1);
+        assert!(has(40 << 8) && !has(64 << 8), "{runs:?}");
     }
 
     #[test]
@@ -181,7 +189,7 @@ mod tests {
         let pagemap = tempfile::tempfile().unwrap();
         pagemap.set_len(64 << 20).unwrap();
         // The low region is mapped at page 16, the high one at page 2^20.
-        pagemap.write_all_at(&PRESENT.to_ne_bytes(), (16 + 1) * ENTRY_BYTES).unwrap();
+        pagemap.write_all_at(&(PRESENT | EXCLUSIVE).to_ne_bytes(), (16 + 1) * ENTRY_BYTES).unwrap();
         pagemap.write_all_at(&(SWAPPED | OF_FILE).to_ne_bytes(), ((1 << 20) + 2) * ENTRY_BYTES).unwrap();
         let runs = record(&pagemap, [16 * PAGE_BYTES, PAGE_BYTES << 20], 4096).unwrap();
         assert_eq!(runs, [(1, 1, true), ((3 << 18) + 2, 1, false)]);
@@ -201,7 +209,7 @@ mod tests {
         fn what_fits_is_valid_and_never_copies_more(entries in prop::collection::vec(0_u64..8, 1..400), most in 1_usize..40) {
             let mut runs = Runs::default();
             for (page, entry) in entries.iter().enumerate() {
-                runs.add(page as u32, entry << 61);
+                runs.add(page as u32, entry << 61 | (entry & 1) << 56);
             }
             prop_assert!(is_valid(&runs.0, 128));
             let fitted = fit(runs.0.clone(), most);
