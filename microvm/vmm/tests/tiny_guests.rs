@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use hearth_vmm::control::{Entry, StopReason};
 use hearth_vmm::devices::virtio::{Activation, VirtioDevice};
 use hearth_vmm::layout::Slot;
-use hearth_vmm::machine::{Fitted, Machine, Parts};
+use hearth_vmm::machine::{Fitted, Machine, Parts, Prepared};
 use hearth_vmm::memory::Mapping;
 use tiny_guest::{CODE, DATA, RESET, console, image, kvm, line, print};
 use virtio_queue::Queue;
@@ -56,7 +56,7 @@ fn machine(kvm: OwnedFd, code: &[u8], entry: Entry, vcpus: u8, console: OwnedFd)
     let (memory, start) = image(code, entry, vcpus, &[Slot::Entropy]);
     let virtio: Vec<(Slot, Box<dyn VirtioDevice>)> = vec![(Slot::Entropy, Box::new(Still))];
     let parts = Parts {
-        kvm,
+        vm: Prepared::new(kvm).unwrap(),
         memory,
         memory_mib: 128,
         mapping: Mapping::Private,
