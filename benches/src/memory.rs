@@ -19,7 +19,7 @@ pub struct Resident {
     pub private: u64,
     /// Pages that others have, too; counted for each of them.
     pub shared: u64,
-    /// The private ones outside mappings of at least `large_kib`, which are a guest's memory: the process's own.
+    /// The private ones that are not a guest's memory: the process's own.
     pub own: u64,
 }
 
@@ -36,26 +36,42 @@ impl std::ops::Add for Resident {
     }
 }
 
-/// Memory of process `pid`; nothing if it is gone.
+/// The program that runs a microVM: no file of a guest's.
+const VMM: &str = "/hearth-vmm";
+
+/// Memory of process `pid`; nothing if it is gone. If it runs a microVM, its guest has `guest_bytes`.
 #[must_use]
-pub fn resident(pid: u32, large_kib: u64) -> Resident {
-    split(&fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default(), large_kib)
+pub fn resident(pid: u32, guest_bytes: u64) -> Resident {
+    split(&fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default(), guest_bytes)
 }
 
-/// Adds up `/proc/PID/smaps` (proc(5)): a line `Size:` begins what is told of a mapping.
-fn split(smaps: &str, large_kib: u64) -> Resident {
-    let (mut sum, mut is_large) = (Resident::default(), false);
+/// Adds up `/proc/PID/smaps` (proc(5)). A guest's memory begins with the first writable mapping of a file that is not
+/// the program; what follows may be mapped piece by piece, and where the file has holes without it.
+fn split(smaps: &str, guest_bytes: u64) -> Resident {
+    let (mut sum, mut guest, mut is_guest) = (Resident::default(), None, false);
     for line in smaps.lines() {
-        if line.starts_with("Size:") {
-            is_large = field(line, "Size:") >= large_kib;
+        if let Some((start, is_writable_file)) = mapping(line) {
+            if is_writable_file && guest.is_none() {
+                guest = Some(start..start.saturating_add(guest_bytes));
+            }
+            is_guest = guest.as_ref().is_some_and(|guest| guest.contains(&start));
         }
         let private = field(line, "Private_Clean:") + field(line, "Private_Dirty:");
         sum.pss += field(line, "Pss:");
         sum.private += private;
         sum.shared += field(line, "Shared_Clean:") + field(line, "Shared_Dirty:");
-        sum.own += if is_large { 0 } else { private };
+        sum.own += if is_guest { 0 } else { private };
     }
     sum
+}
+
+/// Of the line that begins a mapping: where it starts, and whether it is a writable one of a file but the program's.
+fn mapping(line: &str) -> Option<(u64, bool)> {
+    let mut words = line.split_ascii_whitespace();
+    let start = u64::from_str_radix(words.next()?.split_once('-')?.0, 16).ok()?;
+    let is_writable = words.next()?.starts_with("rw");
+    let path = words.nth(3).unwrap_or_default();
+    Some((start, is_writable && path.starts_with('/') && !path.ends_with(VMM)))
 }
 
 /// The KiB of a line that begins with `name`; zero for another.
@@ -94,12 +110,23 @@ mod tests {
 
     #[test]
     fn a_guests_memory_is_not_the_process_own() {
-        let smaps = "7f00-7f10 rw-p 00000000 00:01 12 /guest\nSize: 131072 kB\nRss: 300 kB\nPss: 200 kB\n\
-            Shared_Clean: 100 kB\nShared_Dirty: 0 kB\nPrivate_Clean: 50 kB\nPrivate_Dirty: 100 kB\n\
-            7f20-7f30 r-xp 00000000 00:01 13 /vmm\nSize: 64 kB\nPss: 9 kB\nShared_Clean: 4 kB\nPrivate_Dirty: 8 kB\n";
-        assert_eq!(split(smaps, 65536), Resident { pss: 209, private: 158, shared: 104, own: 8 });
-        assert_eq!(split(smaps, u64::MAX).own, 158);
-        assert!(resident(std::process::id(), u64::MAX).pss > 0);
+        let mapping = |head: &str, private: u64| {
+            format!(
+                "{head}\nSize: 4 kB\nPss: 10 kB\nShared_Clean: 4 kB\nPrivate_Clean: 0 kB\nPrivate_Dirty: {private} kB\n"
+            )
+        };
+        let smaps = [
+            mapping("5000-6000 rw-p 00000000 00:00 0    [heap]", 1),
+            mapping("10000-14000 rw-p 00000000 00:18 12    /state/snapshot/memory", 20),
+            mapping("14000-18000 rw-p 00000000 00:00 0", 300),
+            mapping("18000-1c000 rw-p 00008000 00:18 12    /state/snapshot/memory", 4000),
+            mapping("1c000-1d000 r-xp 00000000 fe:00 30    /bin/hearth-vmm", 50_000),
+            mapping("1d000-1e000 rw-p 00000000 fe:00 30    /bin/hearth-vmm", 600_000),
+        ];
+        let all = Resident { pss: 60, private: 654_321, shared: 24, own: 650_001 };
+        assert_eq!(split(&smaps.concat(), 0xc000), all);
+        assert_eq!(split(&smaps.concat(), 0).own, 654_321);
+        assert!(resident(std::process::id(), 0).pss > 0);
         assert_eq!(resident(0, 1), Resident::default());
     }
 }

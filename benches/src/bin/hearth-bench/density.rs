@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use hearth_benches::memory::{self, Resident};
-use hearth_microvm::Sandbox;
+use hearth_microvm::{Isolation, Sandbox};
 
 use crate::arguments::Options;
 use crate::bed::Bed;
@@ -26,8 +26,8 @@ pub(crate) struct Point {
 pub(crate) async fn measure(bed: &Bed, options: &Options) -> Result<Vec<Point>> {
     let snapshot = if bed.launcher.has_snapshots() { Some(bed.snapshot().await?) } else { None };
     let step = options.count.div_ceil(POINTS);
-    let large_kib = u64::from(bed.memory_mib) * 1024 / 2;
-    let before = look(large_kib);
+    let guest_bytes = if bed.launcher.isolation() == Isolation::Kvm { u64::from(bed.memory_mib) << 20 } else { 0 };
+    let before = look(guest_bytes);
     let mut kept: Vec<(Box<dyn Sandbox>, Dialogue)> = Vec::new();
     let mut points = Vec::new();
     for number in 1..=options.count {
@@ -38,7 +38,7 @@ pub(crate) async fn measure(bed: &Bed, options: &Options) -> Result<Vec<Point>> 
         };
         kept.push(one.with_context(|| format!("sandbox {number}"))?);
         if number % step == 0 || number == options.count {
-            points.push(point(&kept, number, large_kib, before)?);
+            points.push(point(&kept, number, guest_bytes, before)?);
         }
     }
     for (sandbox, _) in &mut kept {
@@ -53,8 +53,8 @@ async fn boot(bed: &Bed, id: &str) -> Result<(Box<dyn Sandbox>, Dialogue)> {
     Ok((sandbox, dialogue))
 }
 
-fn point(kept: &[(Box<dyn Sandbox>, Dialogue)], count: u32, large_kib: u64, before: Resident) -> Result<Point> {
-    let now = look(large_kib);
+fn point(kept: &[(Box<dyn Sandbox>, Dialogue)], count: u32, guest_bytes: u64, before: Resident) -> Result<Point> {
+    let now = look(guest_bytes);
     ensure!(now.pss > 0, "this kernel does not tell the memory of processes (/proc/PID/smaps)");
     let resident = Resident {
         pss: now.pss.saturating_sub(before.pss),
@@ -67,7 +67,7 @@ fn point(kept: &[(Box<dyn Sandbox>, Dialogue)], count: u32, large_kib: u64, befo
 }
 
 /// All processes below this one.
-fn look(large_kib: u64) -> Resident {
+fn look(guest_bytes: u64) -> Resident {
     let processes = memory::descendants(std::process::id());
-    processes.into_iter().map(|(pid, _)| memory::resident(pid, large_kib)).fold(Resident::default(), |a, b| a + b)
+    processes.into_iter().map(|(pid, _)| memory::resident(pid, guest_bytes)).fold(Resident::default(), |a, b| a + b)
 }
