@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! boot --kernel FILE [--initrd FILE] [--cmdline TEXT] [--memory MIB] [--vcpus N] [--root IMAGE] [--code IMAGE]
-//!      [--entropy] [--balloon] [--acpi] [--entry pvh|linux64] [--huge] [--shared FILE] [--no-serial] [--quiet] [--vmm PROGRAM] [--times]
+//!      [--entropy] [--balloon] [--acpi] [--entry pvh|linux64] [--huge] [--net MAC] [--shared FILE] [--no-serial] [--quiet] [--vmm PROGRAM] [--times]
 //! ```
 //!
 //! The serial console goes to standard output, so does what comes over the vsock channel; standard input goes into the
 //! channel, but for the lines `:attach IMAGE`, `:balloon MIB`, `:pause`, `:resume` and `:stats`, which are requests to
-//! the VMM (`--empty-code` makes a code drive to attach to); answers go to standard error. Ends when the machine does; `--times` tells the milliseconds of each step on standard error.
+//! the VMM (`--empty-code` makes a code drive to attach to); answers go to standard error. With `--net`, standard input is the tap of a network
+//! device with that address instead. Ends when the machine does; `--times` tells the milliseconds of each step on standard error.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -20,7 +21,7 @@ use std::time::Instant;
 
 use hearth_vmm::boot::BootImage;
 use hearth_vmm::control::{
-    Boot, Devices, Drive, Entry, Event, FdIndex, FromVmm, MemoryFile, Reply, Request, VERSION, receive, send,
+    Boot, Devices, Drive, Entry, Event, FdIndex, FromVmm, MemoryFile, Net, Reply, Request, VERSION, receive, send,
 };
 use hearth_vmm::layout::Slot;
 use hearth_vmm::memory::Mapping;
@@ -42,6 +43,7 @@ struct Options {
     acpi: bool,
     entry: Option<Entry>,
     huge_pages: bool,
+    mac: Option<[u8; 6]>,
     shared: Option<PathBuf>,
     serial: bool,
     times: bool,
@@ -62,6 +64,7 @@ fn options() -> Result<Options, String> {
             "--vcpus" => options.vcpus = value()?.parse().map_err(|_| "--vcpus takes a number")?,
             "--root" => options.root = Some(value()?.into()),
             "--code" => options.code = Some(value()?.into()),
+            "--net" => options.mac = Some(mac(&value()?).ok_or("--net takes an address as 02:00:00:00:00:01")?),
             "--shared" => options.shared = Some(value()?.into()),
             "--vmm" => options.vmm = Some(value()?.into()),
             "--empty-code" => options.empty_code = true,
@@ -82,6 +85,11 @@ fn options() -> Result<Options, String> {
         }
     }
     Ok(options)
+}
+
+fn mac(text: &str) -> Option<[u8; 6]> {
+    let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    bytes?.try_into().ok()
 }
 
 const DEFAULT_CMDLINE: &str = "console=ttyS0 reboot=t panic=-1 tsc=reliable random.trust_cpu=on";
@@ -136,13 +144,14 @@ fn run(options: &Options) -> io::Result<()> {
         },
         entropy: options.entropy,
         balloon: options.balloon,
-        net: None,
+        net: options.mac.map(|mac| tap(mac, &mut luggage)).transpose()?,
     };
     let mut slots = vec![Slot::Vsock];
     slots.extend(devices.root.map(|_| Slot::Root));
     slots.extend(devices.code.map(|_| Slot::Code));
     slots.extend(devices.entropy.then_some(Slot::Entropy));
     slots.extend(devices.balloon.then_some(Slot::Balloon));
+    slots.extend(devices.net.map(|_| Slot::Net));
 
     let memory = match &options.shared {
         Some(path) => File::options().read(true).write(true).create(true).truncate(true).open(path)?,
@@ -195,7 +204,7 @@ fn run(options: &Options) -> io::Result<()> {
     if let FromVmm::Reply(Reply::Failed { reason }) = reply {
         return Err(io::Error::other(reason));
     }
-    join(channel, control.try_clone()?)?;
+    join(channel, options.mac.is_none().then(|| control.try_clone()).transpose()?)?;
     let console = console.map(|(_, printer)| printer);
     let end = loop {
         match next(&control) {
@@ -211,6 +220,12 @@ fn run(options: &Options) -> io::Result<()> {
         FromVmm::Event(Event::Stopped(_)) if status.success() => Ok(()),
         other => Err(io::Error::other(format!("{other:?}, hearth-vmm: {status}"))),
     }
+}
+
+/// A network device on standard input.
+fn tap(mac: [u8; 6], luggage: &mut Luggage) -> io::Result<Net> {
+    let tap = luggage.add(io::stdin().as_fd().try_clone_to_owned()?);
+    Ok(Net { tap, mac, bandwidth: None, packets: None })
 }
 
 /// What the VMM writes the serial console to without ever waiting, and the thread that prints it.
@@ -230,9 +245,10 @@ fn next(control: &OwnedFd) -> io::Result<FromVmm> {
 }
 
 /// Standard input into the channel or, request by request, to the VMM; the channel to standard output.
-fn join(channel: UnixStream, control: OwnedFd) -> io::Result<()> {
+fn join(channel: UnixStream, control: Option<OwnedFd>) -> io::Result<()> {
     let (mut from, mut to) = (channel.try_clone()?, channel);
     std::thread::spawn(move || -> io::Result<()> {
+        let Some(control) = control else { return Ok(()) };
         for line in io::stdin().lines() {
             let line = line?;
             match line.strip_prefix(':') {
