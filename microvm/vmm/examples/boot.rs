@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! boot --kernel FILE [--initrd FILE] [--cmdline TEXT] [--memory MIB] [--vcpus N] [--root IMAGE] [--code IMAGE]
-//!      [--entropy] [--balloon] [--acpi] [--entry pvh|linux64] [--huge] [--net MAC] [--shared FILE] [--no-serial] [--quiet] [--vmm PROGRAM] [--times]
+//!      [--empty-code] [--entropy] [--balloon] [--net MAC] [--acpi] [--entry pvh|linux64] [--huge] [--shared FILE]
+//!      [--no-serial] [--vmm PROGRAM] [--times]
 //! ```
 //!
 //! The serial console goes to standard output, so does what comes over the vsock channel; standard input goes into the
 //! channel, but for the lines `:attach IMAGE`, `:balloon MIB`, `:pause`, `:resume` and `:stats`, which are requests to
-//! the VMM (`--empty-code` makes a code drive to attach to); answers go to standard error. With `--net`, standard input is the tap of a network
-//! device with that address instead. Ends when the machine does; `--times` tells the milliseconds of each step on standard error.
+//! the VMM (`--empty-code` makes a code drive to attach to); answers go to standard error. With `--net`, standard input
+//! is the tap of a network device with that address instead. Ends when the machine does; `--times` tells the
+//! milliseconds of each step on standard error.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -1,11 +1,15 @@
 //! What comes as a file or a message: control messages, snapshots, kernels.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
+
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
 
 use super::bytes::Bytes;
 use super::devices::{drive, file, poll};
 use crate::boot::BootImage;
-use crate::control::{Entry, FromVmm, Request};
+use crate::control::{Boot, Entry, FromVmm, Request, Restore, receive};
+use crate::devices::fitting::fit;
 use crate::devices::virtio::VirtioDevice;
 use crate::devices::virtio::balloon::Balloon;
 use crate::devices::virtio::entropy::Entropy;
@@ -20,16 +24,45 @@ use crate::snapshot::{MachineState, format};
 const HEAD_BYTES: usize = 52;
 const MEMORY_MIB: u32 = 128;
 
-/// Messages of both directions: what can be decoded is what it says when encoded again.
+/// Messages of both directions: what can be decoded is what it says when encoded again. The devices of a request are made,
+/// of descriptors that may be the wrong ones for them, and meet a driver.
 pub fn control(data: &[u8]) {
-    if let Ok(request) = postcard::from_bytes::<Request>(data) {
-        let again = postcard::to_stdvec(&request).expect("a request that was decoded");
-        assert_eq!(postcard::from_bytes::<Request>(&again), Ok(request));
-    }
     if let Ok(message) = postcard::from_bytes::<FromVmm>(data) {
         let again = postcard::to_stdvec(&message).expect("a message that was decoded");
         assert_eq!(postcard::from_bytes::<FromVmm>(&again), Ok(message));
     }
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("sockets");
+    if rustix::net::send(&ours, data, SendFlags::NOSIGNAL).is_err() {
+        return;
+    }
+    let Ok(Some(packet)) = receive::<Request>(&theirs) else { return };
+    let again = postcard::to_stdvec(&packet.message).expect("a request that was decoded");
+    assert_eq!(postcard::from_bytes::<Request>(&again).as_ref(), Ok(&packet.message));
+    let (Request::Boot(Boot { devices, .. }) | Request::Restore(Restore { devices, .. })) = packet.message else {
+        return;
+    };
+    let Ok(fitted) = fit(&devices, &mut descriptors().into()) else { return };
+    for (_, device) in fitted.virtio {
+        let queues = device.queue_sizes().len();
+        let mut driver = Driver::new(device);
+        driver.start(u64::MAX);
+        (0..queues).for_each(|queue| driver.notify(queue));
+        poll(&mut driver);
+    }
+}
+
+/// A file, a stream, a socket for frames, another file.
+fn descriptors() -> Vec<OwnedFd> {
+    let frames = UnixDatagram::pair().expect("sockets").0;
+    frames.set_nonblocking(true).expect("a flag");
+    let stream = UnixStream::pair().expect("sockets").0;
+    vec![
+        file(512).expect("memory for a file").into(),
+        stream.into(),
+        frames.into(),
+        file(0).expect("memory for a file").into(),
+    ]
 }
 
 /// By the first byte: the state of a machine as a whole file, as the value within an intact one, or one device's part
