@@ -12,6 +12,7 @@
 mod boot;
 mod core;
 mod restore;
+mod version;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -26,6 +27,8 @@ use tracing::{debug, warn};
 pub(crate) use self::boot::{BootFailure, BootParts, Booted, Boots, Purpose};
 pub(crate) use self::core::PoolBounds;
 use self::core::{Outbox, PoolCore, SandboxNumber};
+pub(crate) use self::restore::{REST_TIMEOUT, Resumed, write_snapshot};
+pub(crate) use self::version::VersionKey;
 use crate::class::SandboxClass;
 
 /// Requests that wait for the pool's owner.

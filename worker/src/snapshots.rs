@@ -11,6 +11,7 @@
 //!
 //! A directory may be removed while sandboxes run that came of it: they have its files open.
 
+mod cleanup;
 mod shelf;
 
 use std::fs;
@@ -25,6 +26,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tracing::{debug, info, warn};
 
+pub(crate) use self::cleanup::Cleanup;
 use self::shelf::{Shelf, SnapshotNumber};
 use crate::pool::now;
 
@@ -106,6 +108,17 @@ impl Snapshots {
         let making = Making { snapshot: Snapshot { of: self.clone(), key: key.clone(), number }, done: false };
         fs::create_dir(self.dir(number))?;
         Ok(Some(making))
+    }
+
+    /// What there are snapshots of.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.shelf().keys()
+    }
+
+    /// Removes those of these keys.
+    pub(crate) fn remove(self: &Arc<Self>, keys: &[String]) {
+        let removed = self.shelf().retain(|key| !keys.iter().any(|gone| gone == key));
+        self.discard(removed);
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

@@ -7,21 +7,34 @@
 use std::fmt;
 use std::time::Duration;
 
-use hearth_domain::{InvocationUsage, MemorySize, RequestId, Version};
+use hearth_domain::{FunctionSpec, InvocationUsage, MemorySize, RequestId, Version};
 
 const BYTES_PER_MB: u64 = 1024 * 1024;
+
+/// The restore of the environment that a call is the first of (AWS Lambda developer guide, "Monitoring for Lambda
+/// SnapStart").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Restore {
+    /// All of it.
+    pub(crate) took: Duration,
+    /// What is billed of it: the after-restore hooks.
+    pub(crate) billed: Duration,
+}
 
 /// Puts an invocation's numbers together.
 pub(crate) fn usage(
     duration: Duration,
     init: Option<Duration>,
+    restore: Option<Restore>,
     memory: MemorySize,
     peak_bytes: u64,
 ) -> InvocationUsage {
     InvocationUsage {
         duration,
         init_duration: init,
-        billed_ms: whole_ms(duration + init.unwrap_or_default()),
+        billed_ms: whole_ms(
+            duration + init.unwrap_or_default() + restore.map(|restore| restore.billed).unwrap_or_default(),
+        ),
         memory_mb: memory.get(),
         max_memory_used_bytes: peak_bytes,
     }
@@ -54,7 +67,12 @@ pub(crate) fn start_line(request: &RequestId, version: Version) -> String {
 }
 
 /// `END RequestId: …` and `REPORT RequestId: …`, two lines.
-pub(crate) fn end_lines(request: &RequestId, usage: &InvocationUsage, status: Status<'_>) -> String {
+pub(crate) fn end_lines(
+    request: &RequestId,
+    usage: &InvocationUsage,
+    restore: Option<Restore>,
+    status: Status<'_>,
+) -> String {
     let mut text = format!(
         "END RequestId: {request}\nREPORT RequestId: {request}\tDuration: {}\tBilled Duration: {} ms\t\
          Memory Size: {} MB\tMax Memory Used: {} MB\t",
@@ -66,10 +84,25 @@ pub(crate) fn end_lines(request: &RequestId, usage: &InvocationUsage, status: St
     if let Some(init) = usage.init_duration {
         text.push_str(&format!("Init Duration: {}\t", Ms(init)));
     }
+    if let Some(Restore { took, billed }) = restore {
+        let billed_ms = whole_ms(billed);
+        text.push_str(&format!("Restore Duration: {}\tBilled Restore Duration: {billed_ms} ms\t", Ms(took)));
+    }
     if status != Status::Sound {
         text.push_str(&status.to_string());
     }
     text
+}
+
+/// `RESTORE_START Runtime Version: … Runtime Version ARN: …`
+pub(crate) fn restore_start_line(function: &FunctionSpec) -> String {
+    let (runtime, region) = (function.runtime, &function.region);
+    format!("RESTORE_START Runtime Version: {runtime}\tRuntime Version ARN: arn:aws:lambda:{region}::runtime:{runtime}")
+}
+
+/// `RESTORE_REPORT Restore Duration: …`
+pub(crate) fn restore_report_line(took: Duration) -> String {
+    format!("RESTORE_REPORT Restore Duration: {}", Ms(took))
 }
 
 /// `INIT_REPORT …` of an init that failed. Lambda calls its first try phase `init` and the one within the call `invoke`.
@@ -111,10 +144,10 @@ mod tests {
 
     #[test]
     fn a_warm_call() {
-        let usage = usage(Duration::from_nanos(1_234_567), None, memory(), 30 * BYTES_PER_MB + 1);
+        let usage = usage(Duration::from_nanos(1_234_567), None, None, memory(), 30 * BYTES_PER_MB + 1);
         assert_eq!(usage.billed_ms, 2);
         assert_eq!(
-            end_lines(&request(), &usage, Status::Sound),
+            end_lines(&request(), &usage, None, Status::Sound),
             "END RequestId: r-1\nREPORT RequestId: r-1\tDuration: 1.23 ms\tBilled Duration: 2 ms\t\
              Memory Size: 128 MB\tMax Memory Used: 31 MB\t"
         );
@@ -125,12 +158,23 @@ mod tests {
     #[test]
     fn init_is_billed_in_one_rounding() {
         let init = Some(Duration::from_micros(293_050));
-        let usage = usage(Duration::from_micros(1_248_310), init, memory(), 94 * BYTES_PER_MB);
+        let usage = usage(Duration::from_micros(1_248_310), init, None, memory(), 94 * BYTES_PER_MB);
         assert_eq!(usage.billed_ms, 1_542);
-        assert!(end_lines(&request(), &usage, Status::Error("Runtime.ExitError")).ends_with(
+        assert!(end_lines(&request(), &usage, None, Status::Error("Runtime.ExitError")).ends_with(
             "\tDuration: 1248.31 ms\tBilled Duration: 1542 ms\tMemory Size: 128 MB\tMax Memory Used: 94 MB\t\
              Init Duration: 293.05 ms\tStatus: error\tError Type: Runtime.ExitError"
         ));
+    }
+
+    /// The numbers of the developer guide's example: 48.75 ms and 43 ms of hooks are billed as 92 ms.
+    #[test]
+    fn of_a_restore_its_hooks_are_billed() {
+        let restore = Some(Restore { took: Duration::from_micros(553_980), billed: Duration::from_millis(43) });
+        let usage = usage(Duration::from_micros(48_750), None, restore, memory(), 0);
+        assert_eq!(usage.billed_ms, 92);
+        let lines = end_lines(&request(), &usage, restore, Status::Sound);
+        assert!(lines.ends_with("\tRestore Duration: 553.98 ms\tBilled Restore Duration: 43 ms\t"), "{lines}");
+        assert_eq!(restore_report_line(Duration::from_micros(484_320)), "RESTORE_REPORT Restore Duration: 484.32 ms");
     }
 
     #[test]
@@ -148,7 +192,9 @@ mod tests {
 
     #[test]
     fn memory_is_never_reported_above_its_size() {
-        let usage = usage(Duration::ZERO, None, memory(), 200 * BYTES_PER_MB);
-        assert!(end_lines(&request(), &usage, Status::Timeout).contains("Max Memory Used: 128 MB\tStatus: timeout"));
+        let usage = usage(Duration::ZERO, None, None, memory(), 200 * BYTES_PER_MB);
+        assert!(
+            end_lines(&request(), &usage, None, Status::Timeout).contains("Max Memory Used: 128 MB\tStatus: timeout")
+        );
     }
 }

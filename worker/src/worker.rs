@@ -31,7 +31,7 @@ use crate::pressure::{MemorySource, Pressure};
 use crate::report::{Identity, Reporter};
 use crate::runtime::{Bootstraps, Offer};
 use crate::slot::{Host, SlotBounds, Slots};
-use crate::snapshots::Snapshots;
+use crate::snapshots::{Cleanup, Snapshots};
 use crate::starting::Starting;
 
 /// Other roles and parts that a worker works with.
@@ -224,7 +224,7 @@ async fn host(
     let (code_bytes, starting) = (metrics.code_bytes.clone(), Starting::default());
     let code = state("unpacked code", "code").open(|path| {
         let max_bytes = config.code_cache_max_bytes;
-        CodeCache::open(path, &boot_id(), bundles, launcher.clone(), max_bytes, starting.clone(), code_bytes)
+        CodeCache::open(path, &boot_id(), bundles.clone(), launcher.clone(), max_bytes, starting.clone(), code_bytes)
     })?;
     let logs = state("logs", "logs");
     let opened = Logs::open(logs.path.clone(), config.logs, tasks, metrics.log_entries_dropped.clone()).await;
@@ -237,6 +237,9 @@ async fn host(
     let prefix = format!("s{:08x}", incarnation >> 32);
     let snapshots = state("snapshots", "snapshots")
         .open(|path| open_snapshots(path, config, &*launcher, &bootstraps, clock, metrics.snapshot_bytes.clone()))?;
+    if let Some(snapshots) = snapshots.clone() {
+        Cleanup { snapshots, bundles: bundles.clone() }.start(tasks);
+    }
     let boots = Boots::new(BootParts {
         launcher,
         shim: config.shim.clone(),

@@ -34,6 +34,29 @@ async fn a_function_is_created_with_lambdas_defaults_and_becomes_active() {
 }
 
 #[tokio::test]
+async fn snap_start_is_echoed_and_on_for_published_versions_only() {
+    let platform = Platform::start().await;
+    let mut request = create_request("echo", "app.handler");
+    request["SnapStart"] = json!({ "ApplyOn": "PublishedVersions" });
+    request["Tags"] = json!({ "hearth:isolation": "kvm" });
+    let created = platform.call("POST", FUNCTIONS, &request).await;
+    assert_eq!(created.status, 201);
+    let off = json!({ "ApplyOn": "PublishedVersions", "OptimizationStatus": "Off" });
+    assert_eq!(created.json()["SnapStart"], off);
+    platform.settled("echo").await;
+    let published = platform.call("POST", "/2015-03-31/functions/echo/versions", &json!({})).await.json();
+    assert_eq!(published["SnapStart"], json!({ "ApplyOn": "PublishedVersions", "OptimizationStatus": "On" }));
+    let configuration = "/2015-03-31/functions/echo/configuration";
+    let none = json!({ "SnapStart": { "ApplyOn": "None" } });
+    let updated = platform.call("PUT", configuration, &none).await.json();
+    assert_eq!(updated["SnapStart"], json!({ "ApplyOn": "None", "OptimizationStatus": "Off" }));
+    platform.settled("echo").await;
+    let sometimes = json!({ "SnapStart": { "ApplyOn": "Sometimes" } });
+    let (status, _, text) = platform.call("PUT", configuration, &sometimes).await.error();
+    assert!(status == 400 && text.contains("enum value set: [PublishedVersions, None]"), "{text}");
+}
+
+#[tokio::test]
 async fn code_is_served_where_get_function_says() {
     let platform = Platform::start().await;
     platform.create("echo", "app.handler").await;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use hearth_domain::runtime::RuntimeFamily;
-use hearth_domain::{FunctionSpec, Moment, Runtime, SlotId, WorkerId};
-use hearth_protocol::placement::{FleetWorker, WorkerCondition, WorkerReport};
+use hearth_domain::{FunctionSpec, Isolation, Moment, Runtime, SlotId, WorkerId};
+use hearth_protocol::placement::{FleetWorker, PooledCount, WorkerCondition, WorkerReport};
 
 use super::slot::Phase;
 use super::{Deadline, Ledger, LedgerConfig, Outbox};
@@ -59,23 +59,35 @@ impl KnownWorker {
     }
 
     pub(super) fn warmth(&self, function: &FunctionSpec) -> Warmth {
-        let fits = |runtime| same_sandbox(runtime, function.runtime);
+        let size = self.pooled_size(function);
         Warmth {
             has_code: self.report.cached_bundles.contains(&function.bundle),
-            has_pooled: self.report.pooled.iter().any(|pool| pool.ready > 0 && fits(pool.runtime)),
+            has_pooled: self.report.pooled.iter().any(|pool| pool.ready > 0 && serves(pool, function, size)),
         }
+    }
+
+    /// The size of the pooled sandboxes that serve the function, MB: the smallest that holds it where sizes are for good;
+    /// `None` where any will do.
+    fn pooled_size(&self, function: &FunctionSpec) -> Option<u32> {
+        let pools = self.report.pooled.iter().filter(|pool| same_sandbox(pool.runtime, function.runtime));
+        let holding = pools.map(|pool| pool.memory_mb).filter(|size| *size >= function.memory.get());
+        (self.report.isolation == Isolation::Kvm).then(|| holding.min().unwrap_or(u32::MAX))
     }
 
     /// A slot is about to be made here: until the next report tells better, one sandbox less waits and the code is here.
     pub(super) fn expect(&mut self, function: &FunctionSpec) {
-        let fits = |runtime| same_sandbox(runtime, function.runtime);
-        if let Some(pool) = self.report.pooled.iter_mut().find(|pool| pool.ready > 0 && fits(pool.runtime)) {
+        let size = self.pooled_size(function);
+        if let Some(pool) = self.report.pooled.iter_mut().find(|pool| pool.ready > 0 && serves(pool, function, size)) {
             pool.ready -= 1;
         }
         if !self.report.cached_bundles.contains(&function.bundle) {
             self.report.cached_bundles.push(function.bundle);
         }
     }
+}
+
+fn serves(pool: &PooledCount, function: &FunctionSpec, size: Option<u32>) -> bool {
+    same_sandbox(pool.runtime, function.runtime) && size.is_none_or(|size| pool.memory_mb == size)
 }
 
 /// Whether a sandbox booted for one runtime serves the other: custom runtimes differ in name only.

@@ -135,7 +135,7 @@ impl Boots {
         if purpose == Purpose::Pool {
             self.make_missing_snapshot(class).await?;
         }
-        if let Some(restored) = self.restore_pooled(class).await? {
+        if let Some(restored) = self.restore_pooled(class, None).await? {
             return Ok(restored);
         }
         self.boot(class, purpose, None).await

@@ -8,15 +8,17 @@
 //! A snapshot that can't be used is never a failure of the call that met it: a sandbox is booted instead.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hearth_daemon::Clock;
 use hearth_guest_protocol::{
-    FrameError, GuestError, PrepareSnapshot, RESTORE_ENTROPY_BYTES, Restore, Restored, SnapshotReady, guest_message,
+    EnvironmentVariable, FrameError, GuestError, Log, PrepareSnapshot, RESTORE_ENTROPY_BYTES, Restore, Restored,
+    SnapshotReady, guest_message,
 };
-use hearth_microvm::{BootError, RestoreError, RestoreSpec, SandboxError};
+use hearth_microvm::{BootError, RestoreError, RestoreSpec, Sandbox, SandboxError};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use tokio::time::{Instant, timeout};
@@ -30,7 +32,7 @@ use crate::snapshots::{Making, Snapshot};
 /// Longest time from the start of a restore to the shim's word.
 const RESTORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time that a shim gets to come to rest.
-const REST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const REST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time that writing a snapshot takes.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Log messages before the word that is waited for.
@@ -79,6 +81,17 @@ pub(crate) enum TalkFailure {
     Entropy(rand::rand_core::OsError),
 }
 
+/// How a restore went.
+#[derive(Debug)]
+pub(crate) struct Resumed {
+    /// From its start to the shim's word.
+    pub(crate) took: Duration,
+    /// The shim's part of that: after-restore hooks. A guest's word, so at most the whole.
+    pub(crate) hooks: Duration,
+    /// What was written meanwhile.
+    pub(crate) output: Vec<Log>,
+}
+
 /// No sandbox came of a snapshot.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RestoreFailure {
@@ -125,17 +138,32 @@ impl Boots {
     async fn make(&self, class: SandboxClass, making: Making) -> Result<(), MakeFailure> {
         let mut booted = self.boot(class, Purpose::Pool, Some(making.machine())).await?;
         prepare_snapshot(&mut booted.channel).await?;
-        let written = timeout(SNAPSHOT_TIMEOUT, booted.sandbox.snapshot()).await;
-        written.map_err(|_| MakeFailure::Slow)??;
-        Ok(making.done().await?)
+        write_snapshot(&mut *booted.sandbox, making).await
     }
 
     /// A sandbox from the snapshot of `class`; `None` if there is none that can be used.
-    pub(super) async fn restore_pooled(&self, class: SandboxClass) -> Result<Option<Booted>, BootFailure> {
-        let found = self.parts.snapshots.as_ref().and_then(|snapshots| snapshots.find(&key_of(class)));
+    pub(super) async fn restore_pooled(
+        &self,
+        class: SandboxClass,
+        snapshot_into: Option<PathBuf>,
+    ) -> Result<Option<Booted>, BootFailure> {
+        let restored = self.restore_known(class, &key_of(class), snapshot_into, Vec::new()).await?;
+        Ok(restored.map(|(booted, _)| booted))
+    }
+
+    /// A sandbox from the snapshot of `key`, with new values of some environment variables; `None` if there is none that
+    /// can be used.
+    pub(super) async fn restore_known(
+        &self,
+        class: SandboxClass,
+        key: &Arc<str>,
+        snapshot_into: Option<PathBuf>,
+        environment: Vec<EnvironmentVariable>,
+    ) -> Result<Option<(Booted, Resumed)>, BootFailure> {
+        let found = self.parts.snapshots.as_ref().and_then(|snapshots| snapshots.find(key));
         let Some(snapshot) = found else { return Ok(None) };
-        match self.restore(class, snapshot.clone()).await {
-            Ok(booted) => Ok(Some(booted)),
+        match self.restore(class, snapshot.clone(), snapshot_into, environment).await {
+            Ok(restored) => Ok(Some(restored)),
             Err(RestoreFailure::Boot(error)) => Err(error.into()),
             Err(RestoreFailure::Unusable(reason)) => {
                 self.parts.metrics.snapshot_refused();
@@ -145,15 +173,22 @@ impl Boots {
         }
     }
 
-    async fn restore(&self, class: SandboxClass, snapshot: Snapshot) -> Result<Booted, RestoreFailure> {
+    async fn restore(
+        &self,
+        class: SandboxClass,
+        snapshot: Snapshot,
+        snapshot_into: Option<PathBuf>,
+        environment: Vec<EnvironmentVariable>,
+    ) -> Result<(Booted, Resumed), RestoreFailure> {
         let began = Instant::now();
         let spec = RestoreSpec {
             id: self.next_id(),
             snapshot: snapshot.machine(),
             limits: self.sizing().boot_limits(class.memory),
-            snapshot_into: None,
+            snapshot_into,
         };
-        let host_name = spec.id.clone();
+        let message = restore_message(spec.id.clone(), environment);
+        let message = message.map_err(|failure| RestoreFailure::Unusable(failure.to_string()))?;
         let restore = async {
             let under_way = self.parts.starting.begin().await;
             let mut sandbox = self.parts.launcher.restore(spec).await?;
@@ -161,15 +196,17 @@ impl Boots {
             let stream =
                 sandbox.channel().ok_or_else(|| RestoreFailure::Unusable(BootFailure::NoChannel.to_string()))?;
             let mut channel = Channel::new(stream);
-            let restored = tell_restored(&mut channel, host_name).await;
-            restored.map_err(|failure| RestoreFailure::Unusable(failure.to_string()))?;
-            Ok((sandbox, channel))
+            let restored = tell_restored(&mut channel, message).await;
+            let resumed = restored.map_err(|failure| RestoreFailure::Unusable(failure.to_string()))?;
+            Ok((sandbox, channel, resumed))
         };
         let silent = |_| Err(RestoreFailure::Unusable(TalkFailure::Silent.to_string()));
-        let (sandbox, channel) = timeout(RESTORE_TIMEOUT, restore).await.unwrap_or_else(silent)?;
+        let (sandbox, channel, resumed) = timeout(RESTORE_TIMEOUT, restore).await.unwrap_or_else(silent)?;
         snapshot.used();
-        self.parts.metrics.started(true, began.elapsed());
-        Ok(Booted { sandbox, channel, from_pool: false, origin: Some(snapshot) })
+        let took = began.elapsed();
+        self.parts.metrics.started(true, took);
+        let resumed = Resumed { took, hooks: resumed.hooks.min(took), ..resumed };
+        Ok((Booted { sandbox, channel, from_pool: false, origin: Some(snapshot) }, resumed))
     }
 }
 
@@ -182,17 +219,23 @@ impl From<RestoreError> for RestoreFailure {
     }
 }
 
+/// Writes the snapshot of a sandbox at rest, which ends.
+pub(crate) async fn write_snapshot(sandbox: &mut dyn Sandbox, making: Making) -> Result<(), MakeFailure> {
+    timeout(SNAPSHOT_TIMEOUT, sandbox.snapshot()).await.map_err(|_| MakeFailure::Slow)??;
+    Ok(making.done().await?)
+}
+
 /// What the snapshot of a class is known by.
 fn key_of(class: SandboxClass) -> Arc<str> {
     class.to_string().into()
 }
 
 /// Brings the shim to rest.
-pub(crate) async fn prepare_snapshot(channel: &mut Channel) -> Result<(), TalkFailure> {
+async fn prepare_snapshot(channel: &mut Channel) -> Result<(), TalkFailure> {
     let talk = async {
         channel.writer.queue(&PrepareSnapshot {}.into())?;
         channel.writer.flush().await?;
-        match next_word(channel).await? {
+        match next_word(channel, &mut Vec::new()).await? {
             guest_message::Kind::SnapshotReady(SnapshotReady { error: None }) => Ok(()),
             guest_message::Kind::SnapshotReady(SnapshotReady { error: Some(error) }) => Err(TalkFailure::Failed(error)),
             _ => Err(TalkFailure::Unexpected),
@@ -202,29 +245,32 @@ pub(crate) async fn prepare_snapshot(channel: &mut Channel) -> Result<(), TalkFa
 }
 
 /// Makes the sandbox another than those that came of the same snapshot.
-async fn tell_restored(channel: &mut Channel, host_name: String) -> Result<(), TalkFailure> {
-    channel.writer.queue(&restore_message(host_name)?.into())?;
+async fn tell_restored(channel: &mut Channel, message: Restore) -> Result<Resumed, TalkFailure> {
+    channel.writer.queue(&message.into())?;
     channel.writer.flush().await?;
-    match next_word(channel).await? {
-        guest_message::Kind::Restored(Restored { error: None, .. }) => Ok(()),
+    let mut output = Vec::new();
+    match next_word(channel, &mut output).await? {
+        guest_message::Kind::Restored(Restored { error: None, duration_us }) => {
+            Ok(Resumed { took: Duration::ZERO, hooks: Duration::from_micros(duration_us), output })
+        }
         guest_message::Kind::Restored(Restored { error: Some(error), .. }) => Err(TalkFailure::Failed(error)),
         _ => Err(TalkFailure::Unexpected),
     }
 }
 
 /// What every sandbox gets of its own.
-pub(crate) fn restore_message(host_name: String) -> Result<Restore, TalkFailure> {
+fn restore_message(host_name: String, environment: Vec<EnvironmentVariable>) -> Result<Restore, TalkFailure> {
     let mut entropy = vec![0; RESTORE_ENTROPY_BYTES];
     OsRng.try_fill_bytes(&mut entropy).map_err(TalkFailure::Entropy)?;
     let unix_ns = Clock::unix_ms().saturating_mul(1_000_000);
-    Ok(Restore { entropy: Bytes::from(entropy), unix_ns, host_name, network: None, environment: Vec::new() })
+    Ok(Restore { entropy: Bytes::from(entropy), unix_ns, host_name, network: None, environment })
 }
 
-/// The next message that is no output.
-async fn next_word(channel: &mut Channel) -> Result<guest_message::Kind, TalkFailure> {
+/// The next message that is no output; what is goes to `output`.
+async fn next_word(channel: &mut Channel, output: &mut Vec<Log>) -> Result<guest_message::Kind, TalkFailure> {
     for _ in 0..LOGS_MAX {
         match channel.reader.receive().await? {
-            guest_message::Kind::Log(_) => {}
+            guest_message::Kind::Log(log) => output.push(log),
             other => return Ok(other),
         }
     }

@@ -76,6 +76,7 @@ impl MemorySource for HostMemory {
     }
 }
 
+#[expect(deprecated, reason = "its successor is unsafe, for descriptors that may change; a File's does not")]
 fn trigger() -> io::Result<AsyncFd<File>> {
     let limited = read_to_string(format!("{CGROUP}/memory.max")).is_ok_and(|max| max.trim() != "max");
     let path = if limited { format!("{CGROUP}/memory.pressure") } else { "/proc/pressure/memory".to_owned() };

@@ -14,6 +14,8 @@ use crate::calendar::Date;
 const PATH: &str = "/usr/local/bin:/usr/bin/:/bin:/opt/bin";
 const LANG: &str = "en_US.UTF-8";
 const TIME_ZONE: &str = ":UTC";
+/// Names the log stream; another one in each sandbox of a snapshot.
+pub(crate) const LOG_STREAM_VARIABLE: &str = "AWS_LAMBDA_LOG_STREAM_NAME";
 /// Where sandboxes with a mount namespace see the function's code.
 const TASK_ROOT: &str = "/var/task";
 
@@ -28,6 +30,8 @@ pub(crate) struct FunctionEnvironment<'a> {
     pub(crate) runtime_dir: &'a Path,
     /// The log stream of its slot.
     pub(crate) log_stream: &'a str,
+    /// Whether a snapshot is taken after init.
+    pub(crate) snap_start: bool,
 }
 
 impl FunctionEnvironment<'_> {
@@ -69,9 +73,9 @@ impl FunctionEnvironment<'_> {
             ("AWS_LAMBDA_FUNCTION_NAME", spec.function.name.to_string()),
             ("AWS_LAMBDA_FUNCTION_VERSION", spec.function.version.to_string()),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", spec.memory.get().to_string()),
-            ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", if self.snap_start { "snap-start" } else { "on-demand" }.to_owned()),
             ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", spec.function.name)),
-            ("AWS_LAMBDA_LOG_STREAM_NAME", self.log_stream.to_owned()),
+            (LOG_STREAM_VARIABLE, self.log_stream.to_owned()),
             ("LAMBDA_TASK_ROOT", self.task_root.display().to_string()),
             ("LAMBDA_RUNTIME_DIR", self.runtime_dir.display().to_string()),
         ]
@@ -118,6 +122,7 @@ mod tests {
             task_root: Path::new("/var/task"),
             runtime_dir: Path::new("/var/runtime"),
             log_stream: "2026/11/22/[$LATEST]00",
+            snap_start: false,
         };
         let all = environment.variables();
         let count = all.len();

@@ -4,6 +4,8 @@
 //! Preparing ─prepared→ Initializing ─InitDone→ Idle ⇄ Running
 //!     ↑                     │ first init too long
 //!     └─────────────────────┘ (once, in a fresh sandbox)      everything else that goes wrong → Over
+//!
+//! Preparing ─restored→ Idle      SnapStart: Initializing ─InitDone→ Resting ─SnapshotReady→ Snapshotting ─over→ Preparing
 //! ```
 //!
 //! The happy path: a sandbox and the code are there (`on_prepared`), Init goes out, InitDone comes back, the slot
@@ -32,6 +34,7 @@ use super::failure::{Failure, Violation};
 use super::guest_use::GuestUse;
 use super::output::Output;
 use crate::logs::LogEntry;
+use crate::pool::{REST_TIMEOUT, Resumed};
 use crate::usage::{self, Status};
 
 /// Both clocks, read once.
@@ -57,6 +60,8 @@ pub(crate) trait Outbox {
     fn memory_peak_bytes(&mut self) -> u64;
     /// Whether the sandbox's memory limit made the kernel kill something in it.
     fn ran_out_of_memory(&mut self) -> bool;
+    /// Makes a snapshot of the sandbox, which ends with that; `on_snapshot_over` tells when.
+    fn snapshot(&mut self);
     /// Stops all processes of the sandbox until [`Self::thaw`].
     fn freeze(&mut self);
     /// Lets them go on, before anything that was sent after it arrives.
@@ -101,6 +106,9 @@ pub(crate) struct SlotCore {
     within_call: bool,
     from_pool: bool,
     unbilled_init: Option<Duration>,
+    unbilled_restore: Option<usage::Restore>,
+    /// A snapshot is taken after this init.
+    snap_start: bool,
     output: Output,
     guest_use: GuestUse,
 }
@@ -109,6 +117,8 @@ pub(crate) struct SlotCore {
 enum Phase {
     Preparing,
     Initializing { started: Moment },
+    Resting { since: Moment },
+    Snapshotting,
     Idle { since: Moment, frozen: bool },
     Running(Running),
     Over,
@@ -142,6 +152,8 @@ impl SlotCore {
             within_call: false,
             from_pool: false,
             unbilled_init: None,
+            unbilled_restore: None,
+            snap_start: false,
             output,
             guest_use: GuestUse::default(),
         }
@@ -167,7 +179,11 @@ impl SlotCore {
         match self.phase {
             Phase::Over => Fate::Destroy,
             Phase::Preparing => Fate::Replace,
-            Phase::Initializing { .. } | Phase::Idle { .. } | Phase::Running(_) => Fate::Keep,
+            Phase::Initializing { .. }
+            | Phase::Resting { .. }
+            | Phase::Snapshotting
+            | Phase::Idle { .. }
+            | Phase::Running(_) => Fate::Keep,
         }
     }
 
@@ -175,9 +191,10 @@ impl SlotCore {
     pub(crate) fn deadline(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Initializing { started } => Some(*started + self.init_limit()),
+            Phase::Resting { since } => Some(*since + REST_TIMEOUT),
             Phase::Idle { since, frozen: false } => self.bounds.freeze_idle_after.map(|after| *since + after),
             Phase::Running(running) => Some(running.started + self.function.timeout.duration()),
-            Phase::Idle { frozen: true, .. } | Phase::Preparing | Phase::Over => None,
+            Phase::Idle { frozen: true, .. } | Phase::Snapshotting | Phase::Preparing | Phase::Over => None,
         }
     }
 
@@ -186,8 +203,34 @@ impl SlotCore {
         debug_assert!(matches!(self.phase, Phase::Preparing));
         self.from_pool = from_pool;
         self.guest_use = GuestUse::default();
+        self.snap_start = init.snap_start;
         self.phase = Phase::Initializing { started: now.moment };
         out.send(init.into());
+    }
+
+    /// A sandbox is there that came of a snapshot taken after the function's init: it can take a call.
+    pub(crate) fn on_restored(&mut self, now: Now, resumed: &Resumed, out: &mut impl Outbox) {
+        debug_assert!(matches!(self.phase, Phase::Preparing));
+        self.guest_use = GuestUse::default();
+        self.platform_line(now, None, &usage::restore_start_line(&self.function), out);
+        for log in &resumed.output {
+            // What belongs to a call can't be written before there was one, and is not kept.
+            let _ = self.output.take(now.unix_ms, None, log, &mut |entry| out.log(entry));
+        }
+        self.output.end(now.unix_ms, &mut |entry| out.log(entry));
+        self.platform_line(now, None, &usage::restore_report_line(resumed.took), out);
+        self.output.begin(false);
+        self.unbilled_restore = Some(usage::Restore { took: resumed.took, billed: resumed.hooks });
+        self.advance(SlotEvent::Initialized);
+        self.phase = Phase::Idle { since: now.moment, frozen: false };
+        out.answer_init(Ok(InitDone { init_duration: resumed.took, from_pool: false }));
+    }
+
+    /// The snapshot was made, or could not be: either way its sandbox is gone, and the slot gets another.
+    pub(crate) fn on_snapshot_over(&mut self) {
+        if matches!(self.phase, Phase::Snapshotting) {
+            self.phase = Phase::Preparing;
+        }
     }
 
     /// Sandbox or code can't be had.
@@ -209,7 +252,9 @@ impl SlotCore {
         }
         let frozen = match &self.phase {
             Phase::Running(_) => return Err(InvokeError::Busy { slot: self.slot }),
-            Phase::Preparing | Phase::Initializing { .. } => return Err(stale("it is not initialized yet")),
+            Phase::Preparing | Phase::Initializing { .. } | Phase::Resting { .. } | Phase::Snapshotting => {
+                return Err(stale("it is not initialized yet"));
+            }
             Phase::Over => return Err(stale("it has ended")),
             Phase::Idle { frozen, .. } => *frozen,
         };
@@ -251,7 +296,7 @@ impl SlotCore {
                 self.advance(SlotEvent::Drain);
                 self.end();
             }
-            Phase::Preparing | Phase::Initializing { .. } => {
+            Phase::Preparing | Phase::Initializing { .. } | Phase::Resting { .. } | Phase::Snapshotting => {
                 self.advance(SlotEvent::Drain);
                 out.answer_init(Err(InitSlotError::Refused {
                     reason: "the slot was taken back during its init".into(),
@@ -265,7 +310,7 @@ impl SlotCore {
     pub(crate) const fn idle_since(&self) -> Option<Moment> {
         match self.phase {
             Phase::Idle { since, .. } => Some(since),
-            Phase::Preparing | Phase::Initializing { .. } | Phase::Running(_) | Phase::Over => None,
+            _ => None,
         }
     }
 
@@ -329,7 +374,8 @@ impl SlotCore {
             Phase::Initializing { .. } | Phase::Running(_) => {
                 self.fail(now, &Failure::TimedOut(self.function.timeout), out);
             }
-            Phase::Preparing | Phase::Over => {}
+            Phase::Resting { .. } => self.fail_rest(now, out),
+            Phase::Snapshotting | Phase::Preparing | Phase::Over => {}
         }
     }
 
@@ -338,7 +384,9 @@ impl SlotCore {
     pub(crate) fn check_invariants(&self) {
         use SlotState as S;
         let fits = match self.phase {
-            Phase::Preparing | Phase::Initializing { .. } => self.state == S::Initializing,
+            Phase::Preparing | Phase::Initializing { .. } | Phase::Resting { .. } | Phase::Snapshotting => {
+                self.state == S::Initializing
+            }
             Phase::Idle { .. } => self.state == S::Idle,
             Phase::Running(_) => matches!(self.state, S::Busy | S::Draining),
             Phase::Over => self.state == S::Gone,

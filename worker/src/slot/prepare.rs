@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hearth_domain::FunctionSpec;
-use hearth_guest_protocol::{GuestLimits, Init};
+use hearth_guest_protocol::{EnvironmentVariable, GuestLimits, Init};
 use hearth_microvm::{Limits, SandboxError};
 
 use super::Host;
-use crate::class::Sizing;
+use crate::class::{SandboxClass, Sizing};
 use crate::code::{CodeError, CodeLease};
-use crate::pool::{BootFailure, Booted};
-use crate::runtime::FunctionEnvironment;
+use crate::pool::{BootFailure, Booted, Resumed};
+use crate::runtime::{FunctionEnvironment, LOG_STREAM_VARIABLE};
+use crate::snapshots::Making;
 
 /// CPU that init gets at least, thousandths of one. Lambda lets init run on a full vCPU whatever a function's share
 /// is, so that small functions start as fast as large ones (docs/decisions/0041).
@@ -20,8 +21,19 @@ const INIT_MIN_MILLI_CPUS: u32 = 1_000;
 /// What becomes a slot's sandbox.
 pub(super) struct Prepared {
     pub(super) booted: Booted,
-    pub(super) code: CodeLease,
-    pub(super) init: Init,
+    pub(super) begin: Begin,
+    /// Its code, for as long as it uses it; a restored one has its own.
+    pub(super) code: Option<CodeLease>,
+    /// The snapshot it is to become after its init.
+    pub(super) making: Option<Making>,
+}
+
+/// How a sandbox begins its life with the function.
+pub(super) enum Begin {
+    /// By the function's init.
+    Init(Init),
+    /// After it: it was restored from a snapshot of another that had run it.
+    Restored(Resumed),
 }
 
 /// Why there is no sandbox for the function.
@@ -51,25 +63,43 @@ impl Preparer {
         Self { host, function, log_stream }
     }
 
-    /// One sandbox, ready for Init.
+    /// One sandbox, ready for Init, or past it.
     pub(super) async fn prepare(&self) -> Result<Prepared, PrepareError> {
+        let (boots, class) = (&self.host.boots, self.host.boots.sizing().class_of(&self.function));
+        let Some(key) = boots.version_key(&self.function) else { return self.prepare_init(class, None).await };
+        let name = LOG_STREAM_VARIABLE.to_owned();
+        let stream = EnvironmentVariable { name, value: self.log_stream.to_string() };
+        if let Some((booted, resumed)) = boots.restore_version(class, &key, vec![stream]).await? {
+            booted.sandbox.set_limits(boots.sizing().limits(&self.function)).await?;
+            return Ok(Prepared { booted, begin: Begin::Restored(resumed), code: None, making: None });
+        }
+        self.prepare_init(class, boots.begin_version(&key)).await
+    }
+
+    async fn prepare_init(&self, class: SandboxClass, making: Option<Making>) -> Result<Prepared, PrepareError> {
         let sizing = self.host.boots.sizing();
-        let class = sizing.class_of(&self.function);
         let code = async { self.host.code.get(self.function.bundle).await.map_err(PrepareError::from) };
-        let sandbox = async { self.host.pool.take(class).await.map_err(PrepareError::from) };
+        let sandbox = async {
+            let started = match &making {
+                Some(making) => self.host.boots.start_version(class, making).await,
+                None => self.host.pool.take(class).await,
+            };
+            started.map_err(PrepareError::from)
+        };
         let (code, mut booted) = tokio::try_join!(code, sandbox)?;
         let task_root = self.host.boots.attach_code(&mut *booted.sandbox, code.path()).await?;
         booted.sandbox.set_limits(init_limits(sizing, &self.function)).await?;
-        let init = self.init(task_root);
-        Ok(Prepared { booted, code, init })
+        let begin = Begin::Init(self.init(task_root, making.is_some()));
+        Ok(Prepared { booted, begin, code: Some(code), making })
     }
 
-    fn init(&self, task_root: PathBuf) -> Init {
+    fn init(&self, task_root: PathBuf, snap_start: bool) -> Init {
         let environment = FunctionEnvironment {
             function: &self.function,
             task_root: &task_root,
             runtime_dir: self.host.boots.runtime_dir(),
             log_stream: &self.log_stream,
+            snap_start,
         };
         Init {
             environment: environment.variables(),
@@ -77,7 +107,7 @@ impl Preparer {
             function_name: self.function.function.name.to_string(),
             task_root: task_root.display().to_string(),
             limits: guest_limits(self.host.boots.sizing(), &self.function),
-            snap_start: false,
+            snap_start,
         }
     }
 }

@@ -16,15 +16,15 @@ use tracing::{debug, warn};
 
 use super::core::{Fate, Now, Outbox, SlotCore};
 use super::failure::Violation;
-use super::prepare::{self, PrepareError, Prepared, Preparer};
+use super::prepare::{self, Begin, PrepareError, Prepared, Preparer};
 use super::{Host, InitAnswer, SlotView};
 use crate::capacity::Reservation;
 use crate::channel::{ChannelError, Reader, Writer};
 use crate::code::CodeLease;
 use crate::logs::{LogEntry, LogKey};
-use crate::pool::{now as read_clock, sleep_until};
+use crate::pool::{now as read_clock, sleep_until, write_snapshot};
 use crate::runtime::log_stream_name;
-use crate::snapshots::Snapshot;
+use crate::snapshots::{Making, Snapshot};
 
 /// How long a sandbox that closed its channel gets to end, so that its end can be told.
 const END_WAIT: Duration = Duration::from_secs(1);
@@ -70,7 +70,9 @@ struct Equipment {
     frozen: bool,
     /// What it was restored from, until its first answer.
     origin: Option<Snapshot>,
-    _code: CodeLease,
+    /// The snapshot it is to become after its init.
+    making: Option<Making>,
+    _code: Option<CodeLease>,
 }
 
 /// What the core wants of the sandbox, to be done before anything else happens.
@@ -80,6 +82,7 @@ struct Wishes {
     thaw: bool,
     end_of_init: bool,
     answered: bool,
+    snapshot: bool,
     outgoing: Option<HostMessage>,
 }
 
@@ -161,12 +164,16 @@ impl SlotTask {
 
     fn on_prepared(&mut self, prepared: Result<Prepared, PrepareError>) {
         match prepared {
-            Ok(Prepared { booted, code, init }) => {
+            Ok(Prepared { booted, begin, code, making }) => {
                 let (reader, writer) = (booted.channel.reader, booted.channel.writer);
                 let (sandbox, origin) = (booted.sandbox, booted.origin);
-                self.hands.equipment = Some(Equipment { sandbox, reader, writer, frozen: false, origin, _code: code });
+                self.hands.equipment =
+                    Some(Equipment { sandbox, reader, writer, frozen: false, origin, making, _code: code });
                 self.host.metrics.cold_start(booted.from_pool);
-                self.core.on_prepared(self.now(), booted.from_pool, init, &mut self.hands);
+                match begin {
+                    Begin::Init(init) => self.core.on_prepared(self.now(), booted.from_pool, init, &mut self.hands),
+                    Begin::Restored(resumed) => self.core.on_restored(self.now(), &resumed, &mut self.hands),
+                }
             }
             Err(error) => {
                 warn!(function = %self.function.function, %error, "a slot could not be made");
@@ -279,6 +286,20 @@ impl SlotTask {
             result = result.and(sandbox.resume().await);
         }
         let sent = wishes.outgoing.map_or(Ok(()), |message| equipment.writer.queue(&message));
+        if wishes.snapshot {
+            let made = match equipment.making.take() {
+                Some(making) => {
+                    write_snapshot(&mut *equipment.sandbox, making).await.map_err(|error| error.to_string())
+                }
+                None => Err("nobody said where to".to_owned()),
+            };
+            if let Err(error) = &made {
+                warn!(function = %self.function.function, error, "a version has no snapshot: its init runs each time");
+            }
+            self.host.boots.version_made(made.is_ok());
+            self.core.on_snapshot_over();
+            return;
+        }
         let fault = result.err().map(|error| error.to_string()).or(sent.err().map(|error| error.to_string()));
         if let Some(fault) = fault {
             self.core.on_violation(self.now(), Violation::Channel(fault), &mut self.hands);
@@ -361,6 +382,10 @@ impl Outbox for Hands {
     fn ran_out_of_memory(&mut self) -> bool {
         let usage = self.equipment.as_ref().and_then(|equipment| equipment.sandbox.usage().ok());
         usage.is_some_and(|usage| usage.oom_kills > 0)
+    }
+
+    fn snapshot(&mut self) {
+        self.wishes.snapshot = true;
     }
 
     fn freeze(&mut self) {

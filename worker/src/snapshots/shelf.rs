@@ -138,6 +138,11 @@ impl Shelf {
         removed
     }
 
+    /// What there are snapshots of.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.entries.keys().cloned().collect()
+    }
+
     /// How many there are, and their bytes.
     pub(super) fn size(&self) -> (usize, u64) {
         let there = self.entries.values().filter_map(|entry| match entry.state {

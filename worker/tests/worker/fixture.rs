@@ -197,21 +197,41 @@ pub(crate) fn script<F: Future<Output = Ended> + Send + 'static>(
 /// A shim as it should be. Its function does what its handler is called; see [`serve`].
 pub(crate) fn honest() -> Script {
     script(|mut guest| async move {
+        let remembered = guest.memory();
+        if !remembered.is_empty() {
+            become_another(&mut guest, &remembered).await;
+            return serving(guest, &remembered).await;
+        }
         match until_init(&mut guest).await {
-            Some(init) => live(guest, &init.handler).await,
+            Some(init) => {
+                let kind = init.environment.iter().find(|variable| variable.name == "AWS_LAMBDA_INITIALIZATION_TYPE");
+                assert_eq!(kind.unwrap().value, if init.snap_start { "snap-start" } else { "on-demand" });
+                live(guest, &init.handler).await
+            }
             None => EXIT_0,
         }
     })
 }
 
+/// What a restored shim does first, its function's handler being called so, or not known yet.
+async fn become_another(guest: &mut Guest, handler: &str) -> Option<()> {
+    let host_message::Kind::Restore(restore) = guest.hear().await? else { return None };
+    assert_eq!(restore.entropy.len(), RESTORE_ENTROPY_BYTES);
+    assert!(restore.unix_ns > 1_700_000_000_000_000_000);
+    let stream = restore.environment.iter().map(|variable| variable.value.as_str()).collect::<String>();
+    guest.identity = format!("{:?} {} {stream}", restore.entropy, restore.host_name);
+    if handler == "prints-when-restored" {
+        guest.say(log("", "hello again\n")).await;
+    }
+    let error = GuestError { error_type: "Hook.Error".into(), document: "{}".into() };
+    guest.say(Restored { duration_us: 1, error: (handler == "restore-fails").then_some(error) }).await;
+    Some(())
+}
+
 /// The honest shim's life until Init: up, or restored, and snapshotted if the worker wants that.
 pub(crate) async fn until_init(guest: &mut Guest) -> Option<Init> {
     if guest.restored {
-        let Some(host_message::Kind::Restore(restore)) = guest.hear().await else { return None };
-        assert_eq!(restore.entropy.len(), RESTORE_ENTROPY_BYTES);
-        assert!(restore.unix_ns > 1_700_000_000_000_000_000);
-        guest.identity = format!("{:?} {}", restore.entropy, restore.host_name);
-        guest.say(Restored::default()).await;
+        become_another(guest, "").await?;
     } else {
         ready(guest).await;
     }
@@ -240,19 +260,33 @@ pub(crate) async fn live(mut guest: Guest, handler: &str) -> Ended {
         }
         _ => guest.say(GuestInitDone { duration_us: 5, error: None }).await,
     }
-    while let Some(host_message::Kind::Invoke(invoke)) = guest.hear().await {
-        if let Some(ended) = serve(&mut guest, handler, invoke).await {
-            return ended;
+    serving(guest, handler).await
+}
+
+/// The honest shim's life after init.
+async fn serving(mut guest: Guest, handler: &str) -> Ended {
+    loop {
+        match guest.hear().await {
+            Some(host_message::Kind::Invoke(invoke)) => {
+                if let Some(ended) = serve(&mut guest, handler, invoke).await {
+                    return ended;
+                }
+            }
+            Some(host_message::Kind::PrepareSnapshot(_)) => {
+                guest.remember(handler);
+                let error = GuestError { error_type: "Hook.Error".into(), document: "{}".into() };
+                guest.say(SnapshotReady { error: (handler == "rest-fails").then_some(error) }).await;
+            }
+            _ => return EXIT_0,
         }
     }
-    EXIT_0
 }
 
 async fn serve(guest: &mut Guest, handler: &str, invoke: Invoke) -> Option<Ended> {
     let id = invoke.request_id.clone();
     match handler {
-        "echo" => guest.say(answer(&id, response::Outcome::Payload(invoke.payload))).await,
-        "identity" => {
+        "echo" | "restore-fails" => guest.say(answer(&id, response::Outcome::Payload(invoke.payload))).await,
+        "identity" | "prints-when-restored" => {
             let identity = guest.identity.clone().into();
             guest.say(answer(&id, response::Outcome::Payload(identity))).await;
         }

@@ -8,4 +8,5 @@ mod lifecycle;
 mod microvms;
 mod neighbours;
 mod real;
+mod snap_start;
 mod snapshots;

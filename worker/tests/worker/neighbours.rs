@@ -29,6 +29,11 @@ impl Bundles {
         Arc::new(Self { dir: tempfile::tempdir().unwrap() })
     }
 
+    /// Removes a bundle.
+    pub(crate) fn remove(&self, digest: BundleDigest) {
+        std::fs::remove_file(self.dir.path().join(digest.to_string())).unwrap();
+    }
+
     /// Adds a bundle of files, each with its content and mode.
     pub(crate) fn add(&self, digest: BundleDigest, files: &[(&str, impl AsRef<[u8]>, u32)]) {
         let mut zip = zip::ZipWriter::new(File::create(self.dir.path().join(digest.to_string())).unwrap());
@@ -47,7 +52,8 @@ impl BundleStore for Bundles {
     }
 
     async fn fetch(&self, digest: BundleDigest) -> Result<Option<PathBuf>, StoreFailure> {
-        Ok(Some(self.dir.path().join(digest.to_string())))
+        let path = self.dir.path().join(digest.to_string());
+        Ok(path.exists().then_some(path))
     }
 
     async fn retain(&self, _: &[BundleDigest]) -> Result<usize, StoreFailure> {

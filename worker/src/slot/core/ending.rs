@@ -8,6 +8,7 @@ use hearth_protocol::worker::{InitSlotError, InvokeResponse};
 
 use super::{Now, Outbox, Phase, Running, SlotCore};
 use crate::calendar::Date;
+use crate::pool::REST_TIMEOUT;
 use crate::slot::failure::{self, Failure};
 use crate::usage::{self, Status};
 
@@ -30,10 +31,23 @@ impl SlotCore {
                 let timed_out = matches!(failure, Failure::TimedOut(_));
                 self.fail_init(now, now.moment.since(*started), error, timed_out, out);
             }
-            Phase::Preparing => self.on_unprepared(failure.message(), out),
+            Phase::Resting { since } => {
+                let document = failure::document(failure.error_type(), &failure.message()).into();
+                let error = FunctionError { error_type: failure.error_type().into(), document };
+                self.fail_init(now, now.moment.since(*since), error, false, out);
+            }
+            Phase::Preparing | Phase::Snapshotting => self.on_unprepared(failure.message(), out),
             Phase::Idle { .. } => self.end(),
             Phase::Over => {}
         }
+    }
+
+    /// The before-snapshot hooks took too long.
+    pub(super) fn fail_rest(&mut self, now: Now, out: &mut impl Outbox) {
+        const TYPE: &str = "SnapStartTimeoutException";
+        let text = format!("Error: The before-snapshot hooks ran for more than {} seconds", REST_TIMEOUT.as_secs());
+        let error = FunctionError { error_type: TYPE.into(), document: failure::document(TYPE, &text).into() };
+        self.fail_init(now, REST_TIMEOUT, error, true, out);
     }
 
     pub(super) fn fail_init(
@@ -72,10 +86,11 @@ impl SlotCore {
         };
         let duration = now.moment.since(started).min(self.function.timeout.duration());
         let peak = self.memory_peak_bytes(out);
-        let usage = usage::usage(duration, self.unbilled_init.take(), self.function.memory, peak);
+        let restore = self.unbilled_restore.take();
+        let usage = usage::usage(duration, self.unbilled_init.take(), restore, self.function.memory, peak);
         let mut lines = Vec::with_capacity(2);
         self.output.end(now.unix_ms, &mut |entry| lines.push(entry));
-        let end = usage::end_lines(&request, &usage, status);
+        let end = usage::end_lines(&request, &usage, restore, status);
         self.output.platform(now.unix_ms, Some(&request), &end, &mut |entry| lines.push(entry));
         let log_tail = self.output.tail().map(Bytes::from);
         if status == Status::Sound {

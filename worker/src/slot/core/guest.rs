@@ -4,7 +4,10 @@ use bytes::Bytes;
 use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
 use hearth_domain::{FunctionError, FunctionResponse, SlotEvent};
 use hearth_guest_protocol::response::Outcome;
-use hearth_guest_protocol::{GuestError, InitDone as GuestInitDone, Log, Response, RuntimeExit, Stats, guest_message};
+use hearth_guest_protocol::{
+    GuestError, InitDone as GuestInitDone, Log, PrepareSnapshot, Response, RuntimeExit, SnapshotReady, Stats,
+    guest_message,
+};
 use hearth_protocol::worker::InitDone;
 
 use super::{Now, Outbox, Phase, SIGKILL, SlotCore};
@@ -24,7 +27,7 @@ impl SlotCore {
             Kind::InitDone(done) => self.on_init_done(now, done, out),
             Kind::RuntimeExit(exit) => self.on_runtime_exit(now, &exit, out),
             Kind::Ready(_) => Err(self.unexpected("Ready")),
-            Kind::SnapshotReady(_) => Err(self.unexpected("SnapshotReady")),
+            Kind::SnapshotReady(ready) => self.on_snapshot_ready(now, ready, out),
             Kind::Restored(_) => Err(self.unexpected("Restored")),
             Kind::Stats(stats) => self.on_stats(&stats),
         };
@@ -56,6 +59,11 @@ impl SlotCore {
             }
             return Ok(());
         }
+        if self.snap_start {
+            self.phase = Phase::Resting { since: now.moment };
+            out.send(PrepareSnapshot {}.into());
+            return Ok(());
+        }
         self.unbilled_init = Some(init_duration);
         self.output.end(now.unix_ms, &mut |entry| out.log(entry));
         self.output.begin(false);
@@ -64,6 +72,20 @@ impl SlotCore {
         self.phase = Phase::Idle { since: now.moment, frozen: false };
         out.end_of_init();
         out.answer_init(Ok(InitDone { init_duration, from_pool: self.from_pool }));
+        Ok(())
+    }
+
+    /// At rest: nothing is said any more, so the snapshot can be taken.
+    fn on_snapshot_ready(&mut self, now: Now, ready: SnapshotReady, out: &mut impl Outbox) -> Result<(), Violation> {
+        let Phase::Resting { since } = self.phase else { return Err(self.unexpected("SnapshotReady")) };
+        if let Some(error) = ready.error {
+            let error = checked_error("SnapshotReady", error)?;
+            self.fail_init(now, now.moment.since(since), error, false, out);
+            return Ok(());
+        }
+        self.output.end(now.unix_ms, &mut |entry| out.log(entry));
+        self.phase = Phase::Snapshotting;
+        out.snapshot();
         Ok(())
     }
 
@@ -99,7 +121,9 @@ impl SlotCore {
 
     fn on_stats(&mut self, stats: &Stats) -> Result<(), Violation> {
         match self.phase {
-            Phase::Initializing { .. } | Phase::Idle { .. } | Phase::Running(_) if self.bounds.guest_counts => {
+            Phase::Initializing { .. } | Phase::Resting { .. } | Phase::Idle { .. } | Phase::Running(_)
+                if self.bounds.guest_counts =>
+            {
                 self.guest_use.take(stats, self.function.memory)
             }
             _ => Err(self.unexpected("Stats")),
@@ -110,6 +134,7 @@ impl SlotCore {
         let state = match self.phase {
             Phase::Preparing => "preparing",
             Phase::Initializing { .. } => "initializing",
+            Phase::Resting { .. } | Phase::Snapshotting => "snapshotting",
             Phase::Idle { .. } => "idle",
             Phase::Running(_) => "running",
             Phase::Over => "over",

@@ -46,6 +46,10 @@ impl Outbox for Recorder {
         self.out_of_memory
     }
 
+    fn snapshot(&mut self) {
+        self.wishes.push("snapshot");
+    }
+
     fn freeze(&mut self) {
         self.wishes.push("freeze");
     }
@@ -331,6 +335,76 @@ fn a_microvm_tells_what_its_function_used_and_others_may_not() {
     core.on_guest(at(300), stats(MB, 0), &mut out);
     core.check_invariants();
     assert_eq!(error_type(&out.answers[0]), "Sandbox.Failure", "in a jail the host counts");
+}
+
+fn snapshot_ready(error: Option<GuestError>) -> guest_message::Kind {
+    guest_message::Kind::SnapshotReady(hearth_guest_protocol::SnapshotReady { error })
+}
+
+/// A slot whose sandbox comes to rest since 100 ms, after its init.
+fn resting() -> (SlotCore, Recorder) {
+    let (mut core, mut out) = (core(), Recorder::default());
+    core.on_prepared(at(0), false, Init { snap_start: true, ..Init::default() }, &mut out);
+    core.on_guest(at(100), init_done(), &mut out);
+    core.check_invariants();
+    assert!(matches!(out.sent[1].kind, Some(host_message::Kind::PrepareSnapshot(_))));
+    (core, out)
+}
+
+#[test]
+fn a_version_is_snapshotted_after_its_init_and_restored_for_its_first_call() {
+    let (mut core, mut out) = resting();
+    assert!(core.on_invoke(at(101), invoke("r-1"), &mut out).is_err());
+    core.on_guest(at(110), snapshot_ready(None), &mut out);
+    core.check_invariants();
+    assert_eq!((out.wishes.as_slice(), core.fate(), core.deadline()), (&["snapshot"][..], Fate::Keep, None));
+    core.on_snapshot_over();
+    core.check_invariants();
+    assert_eq!((core.fate(), out.init.len()), (Fate::Replace, 0), "the slot is answered when it can take a call");
+    let log = Log { data: "hello again\n".into(), ..Log::default() };
+    let resumed = Resumed { took: Duration::from_millis(12), hooks: Duration::from_millis(5), output: vec![log] };
+    core.on_restored(at(200), &resumed, &mut out);
+    core.check_invariants();
+    assert!(matches!(out.init[..], [Ok(InitDone { from_pool: false, .. })]));
+    core.on_invoke(at(300), invoke("r-1"), &mut out).unwrap();
+    core.on_guest(at(303), response("r-1", Outcome::Payload("yes".into())), &mut out);
+    assert_eq!((out.answers[0].usage.billed_ms, out.answers[0].usage.init_duration), (8, None));
+    assert_eq!(
+        out.lines[..3],
+        [
+            "RESTORE_START Runtime Version: provided\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:provided",
+            "hello again",
+            "RESTORE_REPORT Restore Duration: 12.00 ms",
+        ]
+    );
+    assert!(out.lines[5].ends_with("\tRestore Duration: 12.00 ms\tBilled Restore Duration: 5 ms\t"));
+}
+
+#[test]
+fn a_version_that_does_not_come_to_rest_has_a_failed_init() {
+    let error = GuestError { error_type: "Hook.Error".into(), document: "{}".into() };
+    let (mut core, mut out) = resting();
+    core.on_guest(at(110), snapshot_ready(Some(error)), &mut out);
+    core.check_invariants();
+    let (mut late, mut later) = resting();
+    let deadline = late.deadline().unwrap();
+    late.on_deadline(Now { moment: deadline, unix_ms: 0 }, &mut later);
+    late.check_invariants();
+    let (mut broken, mut out_of_broken) = resting();
+    broken.on_guest(at(110), exit("", Some(1), None), &mut out_of_broken);
+    broken.check_invariants();
+    for (core, out, expected) in [
+        (core, out, "Hook.Error"),
+        (late, later, "SnapStartTimeoutException"),
+        (broken, out_of_broken, "Runtime.ExitError"),
+    ] {
+        let [Err(InitSlotError::InitFailed(failure))] = &out.init[..] else { panic!("{:?}", out.init) };
+        assert_eq!((failure.error_type.as_str(), core.fate()), (expected, Fate::Destroy));
+        assert!(out.wishes.is_empty());
+    }
+    let (mut core, mut out) = idle();
+    core.on_guest(at(300), snapshot_ready(None), &mut out);
+    assert_eq!(core.fate(), Fate::Destroy, "nobody asked for it");
 }
 
 #[test]
