@@ -41,6 +41,9 @@ const MEMLOCK_BYTES: u64 = 64 * 1024;
 const AHEAD_S: i64 = 10 * 365 * 24 * 60 * 60;
 /// In the kernel's way of giving or taking memory, this process is the last: without it the sandbox is of no use.
 const OOM_SCORE_ADJ: &str = "-1000";
+/// Address space is given as asked for, as on a large host: what counts is the memory that is used. By its own judgement
+/// a small machine's kernel would refuse what the same function gets in a jail.
+const OVERCOMMIT: &str = "1";
 
 /// The guest is not what it has to be.
 #[derive(Debug, thiserror::Error)]
@@ -162,10 +165,14 @@ fn settle() -> Result<(), SetupError> {
     host_name.map_err(|error| SetupError { step: "host name".to_owned(), source: error.into() })?;
     // A kernel that reports nothing has no such setting, and needs none.
     let _ = reporting::refine();
-    let score = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
-    score.map_err(SetupError::at("oom_score_adj"))?;
-    for (resource, most) in [(Resource::Core, 0), (Resource::Memlock, MEMLOCK_BYTES)] {
-        let limit = rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    for (file, value) in [("/proc/self/oom_score_adj", OOM_SCORE_ADJ), ("/proc/sys/vm/overcommit_memory", OVERCOMMIT)] {
+        std::fs::write(file, value).map_err(SetupError::at(file))?;
+    }
+    // Processes are limited by the control group; the kernel's own limit follows from the size of the machine.
+    for (resource, most) in
+        [(Resource::Core, Some(0)), (Resource::Memlock, Some(MEMLOCK_BYTES)), (Resource::Nproc, None)]
+    {
+        let limit = rustix::process::setrlimit(resource, Rlimit { current: most, maximum: most });
         limit.map_err(|error| SetupError { step: format!("limit {resource:?}"), source: error.into() })?;
     }
     Ok(())

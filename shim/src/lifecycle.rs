@@ -70,7 +70,7 @@ pub enum Action<P> {
         /// Whether there may be something to stop.
         bound: bool,
     },
-    /// Be another sandbox from here on.
+    /// Be another sandbox from here on, then call [`Lifecycle::on_another`].
     Become(Restore),
     /// Answer this request: the sandbox was restored.
     DeliverRestore {

@@ -273,7 +273,10 @@ impl Supervisor {
                     Action::Bind(init) => self.bind(init).await,
                     Action::Deliver { poll, invocation } => poll.answer(Ok(Awaited::Invocation(invocation))),
                     Action::Rest { bound } => self.rest(bound)?,
-                    Action::Become(restore) => self.become_another(&restore)?,
+                    Action::Become(restore) => {
+                        self.become_another(&restore)?;
+                        self.lifecycle.on_another(self.now(), &mut self.actions);
+                    }
                     Action::DeliverRestore { poll, environment } => {
                         poll.answer(Ok(Awaited::Restore(environment)));
                     }

@@ -17,16 +17,20 @@ impl<P: Poll> Lifecycle<P> {
 
     /// This is another sandbox now.
     pub fn on_restore(&mut self, now: Moment, restore: Restore, out: &mut Vec<Action<P>>) -> Result<(), OutOfTurn> {
-        let phase = self.step_for_worker(Event::Restore)?;
+        self.step_for_worker(Event::Restore)?;
         self.began = now;
         self.environment.clone_from(&restore.environment);
         out.push(Action::Become(restore));
-        if phase == Phase::Restoring {
+        Ok(())
+    }
+
+    /// [`Action::Become`] is done.
+    pub fn on_another(&mut self, now: Moment, out: &mut Vec<Action<P>>) {
+        if self.phase == Phase::Restoring {
             self.deliver_restore(out);
         } else {
             self.restored(now, None, out);
         }
-        Ok(())
     }
 
     /// The runtime has run its before-snapshot hooks and asks to be told of the restore. The first time this ends the

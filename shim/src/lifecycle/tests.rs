@@ -247,6 +247,12 @@ mod snapshots {
         Restore { unix_ns: 7, environment, ..Restore::default() }
     }
 
+    /// Restores, as the shell around the life cycle does.
+    fn restore_now(subject: &mut Subject) {
+        subject.lifecycle.on_restore(subject.now, restore(), &mut subject.out).unwrap();
+        subject.lifecycle.on_another(subject.now, &mut subject.out);
+    }
+
     /// A sandbox whose function wants a snapshot.
     fn wanting() -> Subject {
         let mut subject = Subject::new(false);
@@ -265,7 +271,7 @@ mod snapshots {
         let mut subject = wanting();
         restore_next(&mut subject, asked(1)).unwrap();
         subject.lifecycle.on_prepare_snapshot(&mut subject.out).unwrap();
-        subject.lifecycle.on_restore(subject.now, restore(), &mut subject.out).unwrap();
+        restore_now(&mut subject);
         subject.out.clear();
         subject
     }
@@ -278,7 +284,7 @@ mod snapshots {
         assert_eq!(subject.wanted(), [Action::Rest { bound: false }, turn(""), snapshot_ready()]);
         let early = subject.lifecycle.on_init(subject.now, Init::default(), &mut subject.out);
         assert_eq!(early, Err(OutOfTurn { event: Event::Init, phase: Phase::PooledAtRest }));
-        subject.lifecycle.on_restore(subject.now, restore(), &mut subject.out).unwrap();
+        restore_now(&mut subject);
         assert_eq!(subject.wanted(), [Action::Become(restore()), turn(""), restored(0, None)]);
         subject.lifecycle.on_init(subject.now, Init::default(), &mut subject.out).unwrap();
     }
@@ -290,7 +296,7 @@ mod snapshots {
         assert_eq!(subject.wanted(), [turn(""), init_done(0, None)]);
         subject.lifecycle.on_prepare_snapshot(&mut subject.out).unwrap();
         assert_eq!(subject.wanted(), [Action::Rest { bound: true }, turn(""), snapshot_ready()]);
-        subject.lifecycle.on_restore(subject.now, restore(), &mut subject.out).unwrap();
+        restore_now(&mut subject);
         let delivered = Action::DeliverRestore { poll: asked(1), environment: restore().environment };
         assert_eq!(subject.wanted(), [Action::Become(restore()), delivered]);
         subject.now = subject.now + Duration::from_micros(70);
@@ -303,7 +309,7 @@ mod snapshots {
     fn a_runtime_without_hooks_is_restored_at_once() {
         let mut subject = Subject::idle();
         subject.lifecycle.on_prepare_snapshot(&mut subject.out).unwrap();
-        subject.lifecycle.on_restore(subject.now, restore(), &mut subject.out).unwrap();
+        restore_now(&mut subject);
         subject.out.clear();
         subject.lifecycle.on_invoke(invoke("r"), &mut subject.out).unwrap();
         assert_eq!(subject.wanted(), [turn("r"), delivered(asked(1), "r")]);
@@ -357,7 +363,10 @@ proptest! {
                 0 => lifecycle.on_warm(out),
                 1 => drop(lifecycle.on_init(now, Init { snap_start, ..Init::default() }, out)),
                 10 if lifecycle.on_prepare_snapshot(out).is_ok() => prepared += 1,
-                11 if lifecycle.on_restore(now, Restore::default(), out).is_ok() => restored += 1,
+                11 if lifecycle.on_restore(now, Restore::default(), out).is_ok() => {
+                    restored += 1;
+                    lifecycle.on_another(now, out);
+                }
                 12 => drop(lifecycle.on_restore_next(now, asked(number), out)),
                 13 => drop(lifecycle.on_restore_error(now, GuestError::default(), out)),
                 2 => {
