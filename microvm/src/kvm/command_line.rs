@@ -18,8 +18,9 @@ const VARIABLES_MAX: usize = 30;
 const ARGUMENTS_MAX: usize = 31;
 
 /// For every guest: a panic ends the machine at once, nothing is probed for that is not there, and the processor's
-/// random numbers are taken for what they are.
-const ALWAYS: &str = "rdinit=/init reboot=t panic=-1 random.trust_cpu=on";
+/// random numbers are taken for what they are. What each CPU has for itself is laid out in small pages rather than in
+/// 2 MiB of which most is cleared for nothing, and no memory is set aside for devices that can't reach all of it.
+const ALWAYS: &str = "rdinit=/init reboot=t panic=-1 random.trust_cpu=on percpu_alloc=page swiotlb=noforce";
 /// For kernels with ACPI, which distributions build for all kinds of machines: no PCI, and no keyboard controller, for
 /// which they would otherwise wait more than a second.
 const WITH_ACPI: &str = " pci=off initcall_blacklist=i8042_init";
