@@ -13,7 +13,8 @@
 //! events · clock · devices · vCPUs run.
 //!
 //! Absent on purpose: reading other versions or builds (a snapshot is a cache: it is made anew), compression,
-//! differences between snapshots, flushing to disk.
+//! differences between snapshots, flushing to disk; the serial console's registers (it is for debugging, and Linux sets
+//! them with every output).
 
 mod checksum;
 mod cpu;

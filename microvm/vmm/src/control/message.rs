@@ -80,8 +80,8 @@ pub struct Restore {
     pub memory: MemoryFile,
     /// Devices: the same as were there, with this machine's own descriptors.
     pub devices: Devices,
-    /// Pages to bring in before the first vCPU runs: (first page of the file, count, whether the guest wrote them).
-    pub prefetch: Vec<(u32, u32, bool)>,
+    /// Pages that the guest will write at once, to copy before the first vCPU runs: (first page of the file, count).
+    pub prefetch: Vec<(u32, u32)>,
     /// Whether to run at once.
     pub resume: bool,
     /// `/dev/kvm`.

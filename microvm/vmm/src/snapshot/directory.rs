@@ -186,7 +186,7 @@ impl Snapshot {
         !self.prefetch.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Keeps what a restored machine touched, for those that follow. `pagemap` is `/proc/PID/pagemap` of its VMM,
+    /// Keeps what a restored machine wrote, for those that follow. `pagemap` is `/proc/PID/pagemap` of its VMM,
     /// `mapped_at` from its [`crate::control::VmmStats`].
     pub fn record_prefetch(&self, pagemap: &File, mapped_at: [u64; 2]) -> io::Result<()> {
         let runs = prefetch::record(pagemap, mapped_at, self.memory_mib)?;
@@ -342,9 +342,9 @@ mod tests {
         pagemap.set_len(1 << 20).unwrap();
         pagemap.write_all_at(&(1_u64 << 63 | 1 << 56).to_ne_bytes(), (7 + 5) * 8).unwrap();
         snapshot.record_prefetch(&pagemap, [7 * prefetch::PAGE_BYTES, 0]).unwrap();
-        assert_eq!(snapshot.prefetch(), [(5, 1, true)]);
+        assert_eq!(snapshot.prefetch(), [(5, 1)]);
         let open = || Snapshot::open(&path, &host(u32::MAX)).unwrap();
-        assert_eq!(open().prefetch(), [(5, 1, true)]);
+        assert_eq!(open().prefetch(), [(5, 1)]);
         // A damaged list is none.
         fs::write(path.join(PREFETCH.name), b"HEARTHPF").unwrap();
         assert!(!open().has_prefetch());

@@ -1,12 +1,13 @@
-//! Which pages a restored guest needs at once: recorded after the first answer of one, brought in ahead for those
-//! that follow.
+//! Which pages a restored guest writes at once: recorded after the first answer of one, brought in ahead for those that
+//! follow.
 //!
 //! The page map of the VMM's process (Documentation/admin-guide/mm/pagemap.rst) tells for each page of guest memory
-//! whether it is there, and whether it still is the file's or a copy that a write made. Pages that the kernel mapped
-//! around a fault are in the list, too; they cost next to nothing again.
+//! whether it is there, and whether it still is the file's or a copy that a write made. Only copies are brought in: each
+//! would cost the guest an exit, a fault, and often a second of both, because it was read first. Absent on purpose:
+//! pages that were only read. Mapping those ahead costs more than it saves while the file is in the page cache (the
+//! kernel maps 16 around each fault anyway), and opening the snapshot has just read all of it.
 //!
-//! The list is made to fit into one control message, by bridging the smallest gaps between pages that are only read;
-//! copies are never made of pages that were not written. Of a list that is still too long the shortest runs go.
+//! The list is made to fit into one control message: of one that is too long the shortest runs go.
 
 use std::fs::File;
 use std::io;
@@ -17,11 +18,10 @@ use vm_memory::{GuestAddress, GuestMemoryBackend};
 use crate::memory::{self, GuestMemory};
 use crate::sys::populate::populate;
 
-/// A run of pages: first page of the memory file, how many, whether the guest wrote them. As in
-/// [`crate::control::Restore::prefetch`].
-pub type Run = (u32, u32, bool);
+/// A run of pages: first page of the memory file, how many. As in [`crate::control::Restore::prefetch`].
+pub type Run = (u32, u32);
 
-/// Longest list: at most 11 bytes each in a message of 64 KiB, of which descriptors and devices take little.
+/// Longest list: at most 10 bytes each in a message of 64 KiB, of which descriptors and devices take little.
 pub const RUNS_MAX: usize = 4096;
 /// Bytes of a page.
 pub const PAGE_BYTES: u64 = 4096;
@@ -55,14 +55,13 @@ pub fn record(pagemap: &File, mapped_at: [u64; 2], memory_mib: u32) -> io::Resul
     Ok(fit(runs.0, RUNS_MAX))
 }
 
-/// Brings the pages in: those that were only read are mapped, of those that were written this machine gets its copies.
-/// Before the first vCPU runs, so that none of them costs it an exit and a fault. Runs outside the memory are left
-/// out; answers how many pages are there now.
+/// Makes the machine its own copies of the pages. Before the first vCPU runs. Runs outside the memory are left out;
+/// answers how many pages are there now.
 ///
 /// A kernel that can't (before Linux 5.14), or is short of memory, brings in less: the guest does not notice.
 pub fn bring_in(memory: &GuestMemory, memory_mib: u32, runs: &[Run]) -> u64 {
     let mut pages = 0;
-    for (first, count, written) in runs {
+    for (first, count) in runs {
         let (start, end) = (u64::from(*first) * PAGE_BYTES, (u64::from(*first) + u64::from(*count)) * PAGE_BYTES);
         for (address, offset, bytes) in memory::regions(memory_mib) {
             let (from, to) = (start.max(offset), end.min(offset + bytes));
@@ -70,7 +69,7 @@ pub fn bring_in(memory: &GuestMemory, memory_mib: u32, runs: &[Run]) -> u64 {
                 continue;
             }
             let slice = memory.get_slice(GuestAddress(address + (from - offset)), (to - from) as usize);
-            if slice.is_ok_and(|slice| populate(&slice, *written).is_ok()) {
+            if slice.is_ok_and(|slice| populate(&slice).is_ok()) {
                 pages += (to - from) / PAGE_BYTES;
             }
         }
@@ -83,46 +82,25 @@ struct Runs(Vec<Run>);
 
 impl Runs {
     fn add(&mut self, page: u32, entry: u64) {
-        let written = entry & OF_FILE == 0;
-        // What is anonymous and not only here is the page of zeros, read in a hole: nothing to bring in.
-        let is_zeros = written && entry & (SWAPPED | EXCLUSIVE) == 0;
-        if entry & (PRESENT | SWAPPED) == 0 || is_zeros {
+        // What is anonymous and not only here is the page of zeros, read in a hole.
+        if entry & OF_FILE != 0 || entry & (SWAPPED | EXCLUSIVE) == 0 || entry & (PRESENT | SWAPPED) == 0 {
             return;
         }
         match self.0.last_mut() {
-            Some((first, count, same)) if *first + *count == page && *same == written => *count += 1,
-            _ => self.0.push((page, 1, written)),
+            Some((first, count)) if *first + *count == page => *count += 1,
+            _ => self.0.push((page, 1)),
         }
     }
 }
 
 /// Makes a list of at most `most` runs of it.
 fn fit(mut runs: Vec<Run>, most: usize) -> Vec<Run> {
-    let mut gap = 1;
-    while runs.len() > most && gap < 1 << 12 {
-        gap *= 2;
-        runs = bridged(&runs, gap);
-    }
     if runs.len() > most {
-        runs.sort_unstable_by_key(|(first, count, _)| (std::cmp::Reverse(*count), *first));
+        runs.sort_unstable_by_key(|(first, count)| (std::cmp::Reverse(*count), *first));
         runs.truncate(most);
         runs.sort_unstable();
     }
     runs
-}
-
-/// Joins runs of read pages that are at most `gap` pages apart.
-fn bridged(runs: &[Run], gap: u32) -> Vec<Run> {
-    let mut joined: Vec<Run> = Vec::with_capacity(runs.len());
-    for run in runs {
-        match joined.last_mut() {
-            Some((first, count, false)) if !run.2 && run.0 - (*first + *count) <= gap => {
-                *count = run.0 + run.1 - *first
-            }
-            _ => joined.push(*run),
-        }
-    }
-    joined
 }
 
 /// Whether a list is in order, without overlap and within a machine of `memory_mib`.
@@ -130,7 +108,7 @@ pub(super) fn is_valid(runs: &[Run], memory_mib: u32) -> bool {
     let pages = (u64::from(memory_mib) << 20) / PAGE_BYTES;
     let mut end = 0;
     runs.len() <= RUNS_MAX
-        && runs.iter().all(|(first, count, _)| {
+        && runs.iter().all(|(first, count)| {
             let fits = u64::from(*first) >= end && *count > 0;
             end = u64::from(*first) + u64::from(*count);
             fits && end <= pages
@@ -146,11 +124,12 @@ mod tests {
     use crate::memory::Mapping;
 
     #[test]
-    fn own_page_map_tells_read_and_written_pages() {
+    fn own_page_map_tells_what_was_written() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(128 << 20).unwrap();
-        file.write_all_at(&[7; 4096 * 4], 40 << 20).unwrap();
-        file.write_all_at(&[7; 4096 * 4], 0x4000).unwrap();
+        for at in [40 << 20, 0x4000] {
+            file.write_all_at(&[7; 4096 * 4], at).unwrap();
+        }
         let memory = memory::map(&file, 128, Mapping::Private).unwrap();
         memory.write_obj(1_u8, GuestAddress(0x5000)).unwrap();
         memory.write_obj(1_u8, GuestAddress(0x6000)).unwrap();
@@ -160,11 +139,7 @@ mod tests {
         memory.write_obj(1_u8, GuestAddress(80 << 20)).unwrap();
         let at = memory.get_host_address(GuestAddress(0)).unwrap() as u64;
         let runs = record(&File::open("/proc/self/pagemap").unwrap(), [at, 0], 128).unwrap();
-        assert!(is_valid(&runs, 128), "{runs:?}");
-        assert!(runs.contains(&(5, 2, true)), "{runs:?}");
-        assert!(runs.contains(&(80 << 8, 1, true)), "{runs:?}");
-        let has = |page| runs.iter().any(|run| run.0 <= page && page < run.0 + run.1);
-        assert!(has(40 << 8) && !has(64 << 8), "{runs:?}");
+        assert_eq!(runs, [(5, 2), (80 << 8, 1)]);
     }
 
     #[test]
@@ -173,11 +148,10 @@ mod tests {
         file.set_len(128 << 20).unwrap();
         file.write_all_at(&[7; 4096 * 64], 0).unwrap();
         let memory = memory::map(&file, 128, Mapping::Private).unwrap();
-        assert_eq!(bring_in(&memory, 128, &[(2, 3, true), (40, 2, false), (32767, 9, true), (40_000, 1, true)]), 6);
+        assert_eq!(bring_in(&memory, 128, &[(2, 3), (32767, 9), (40_000, 1)]), 4);
         let at = memory.get_host_address(GuestAddress(0)).unwrap() as u64;
         let runs = record(&File::open("/proc/self/pagemap").unwrap(), [at, 0], 128).unwrap();
-        assert!(runs.contains(&(2, 3, true)) && runs.contains(&(32767, 1, true)), "{runs:?}");
-        assert!(runs.iter().any(|run| !run.2 && run.0 <= 40 && 42 <= run.0 + run.1), "{runs:?}");
+        assert_eq!(runs, [(2, 3), (32767, 1)]);
         let mut bytes = [0; 4096];
         file.read_exact_at(&mut bytes, 2 * 4096).unwrap();
         assert_eq!(bytes, [7; 4096]);
@@ -190,32 +164,32 @@ mod tests {
         pagemap.set_len(64 << 20).unwrap();
         // The low region is mapped at page 16, the high one at page 2^20.
         pagemap.write_all_at(&(PRESENT | EXCLUSIVE).to_ne_bytes(), (16 + 1) * ENTRY_BYTES).unwrap();
-        pagemap.write_all_at(&(SWAPPED | OF_FILE).to_ne_bytes(), ((1 << 20) + 2) * ENTRY_BYTES).unwrap();
+        pagemap.write_all_at(&SWAPPED.to_ne_bytes(), ((1 << 20) + 2) * ENTRY_BYTES).unwrap();
         let runs = record(&pagemap, [16 * PAGE_BYTES, PAGE_BYTES << 20], 4096).unwrap();
-        assert_eq!(runs, [(1, 1, true), ((3 << 18) + 2, 1, false)]);
+        assert_eq!(runs, [(1, 1), ((3 << 18) + 2, 1)]);
     }
 
     #[test]
-    fn a_list_that_is_too_long_loses_gaps_first_and_then_its_shortest_runs() {
-        let reads = (0..100).map(|at| (at * 3, 1, false)).collect::<Vec<_>>();
-        assert_eq!(fit(reads, 10), [(0, 298, false)]);
-        let writes = (0..100).map(|at| (at * 3, 1 + at % 2, true)).collect::<Vec<_>>();
-        let kept = fit(writes, 50);
+    fn a_list_that_is_too_long_loses_its_shortest_runs() {
+        let runs = (0..100).map(|at| (at * 3, 1 + at % 2)).collect::<Vec<_>>();
+        let kept = fit(runs, 50);
         assert!(kept.len() == 50 && kept.iter().all(|run| run.1 == 2) && is_valid(&kept, 128));
     }
 
     proptest! {
         #[test]
-        fn what_fits_is_valid_and_never_copies_more(entries in prop::collection::vec(0_u64..8, 1..400), most in 1_usize..40) {
+        fn what_fits_is_valid_and_part_of_what_was(
+            entries in prop::collection::vec((any::<bool>(), 0_u64..8), 1..400),
+            most in 1_usize..40,
+        ) {
             let mut runs = Runs::default();
-            for (page, entry) in entries.iter().enumerate() {
-                runs.add(page as u32, entry << 61 | (entry & 1) << 56);
+            for (page, (exclusive, entry)) in entries.iter().enumerate() {
+                runs.add(page as u32, entry << 61 | u64::from(*exclusive) << 56);
             }
             prop_assert!(is_valid(&runs.0, 128));
             let fitted = fit(runs.0.clone(), most);
             prop_assert!(fitted.len() <= most && is_valid(&fitted, 128));
-            let written = |runs: &[Run]| runs.iter().filter(|run| run.2).map(|run| run.1).sum::<u32>();
-            prop_assert!(written(&fitted) <= written(&runs.0));
+            prop_assert!(fitted.iter().all(|run| runs.0.contains(run)));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 
 use super::super::{FdIndex, Restore};
 use super::{Descriptors, Refusal, Server};
+use crate::memory::Mapping;
 use crate::snapshot::{MachineState, prefetch};
 
 impl Server {
@@ -29,8 +30,10 @@ impl Server {
         }
         let kind = (state.vcpus.len() as u8, state.acpi, None);
         let machine = self.create(kind, restore.kvm, restore.memory, &restore.devices, descriptors)?;
-        // Before the devices, which look at their queues.
-        prefetch::bring_in(machine.memory(), state.memory_mib, &restore.prefetch);
+        if restore.memory.mapping == Mapping::Private {
+            // Before the devices, which look at their queues.
+            prefetch::bring_in(machine.memory(), state.memory_mib, &restore.prefetch);
+        }
         machine.set_state(&state)?;
         self.keep(machine, restore.resume)
     }
