@@ -1,3 +1,4 @@
+//! Arbitrary bytes into [`hearth_vmm::fuzzing::transport`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| hearth_vmm::fuzzing::transport(data));
