@@ -203,9 +203,8 @@ async fn a_boot_that_nobody_waits_for_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_that_is_not_static_is_found_at_once() {
     let Some(host) = host("willing") else { return };
-    let Host { launcher, directory } = host;
-    drop(launcher);
-    let images = directory.path().join("images");
+    let directory = tempfile::tempdir().unwrap();
+    let images = host.directory.path().join("images");
     let error = KvmLauncher::new(config(directory.path(), "/bin/true".into(), images)).err().expect("no launcher");
     let text = error.to_string();
     assert!(text.contains("statically") && text.contains("execute hearth-vmm"), "{text}");

@@ -2,9 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hearth_vmm::boot::VCPUS_MAX;
@@ -35,6 +37,7 @@ use crate::sandbox::{
     check_id,
 };
 use crate::state::State;
+use crate::sys;
 use crate::sys::spawn::SpawnError;
 use crate::thread::Thread;
 
@@ -43,6 +46,8 @@ const SLOTS: [Slot; 5] = [Slot::Vsock, Slot::Root, Slot::Code, Slot::Entropy, Sl
 /// Thousandths of a CPU that one vCPU is.
 const MILLI_CPUS_PER_VCPU: u32 = 1_000;
 const BYTES_PER_MIB: u64 = 1 << 20;
+/// So long the start of another process waits for a machine's first word.
+const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the image of a directory of code is called: this behind its name.
 const CODE_IMAGE_SUFFIX: &str = ".erofs";
 
@@ -53,7 +58,7 @@ pub struct KvmLauncher {
     kvm: Arc<File>,
     boot_images: BootImages,
     images: Arc<Images>,
-    spares: Spares,
+    spares: Arc<Spares>,
     shared: Arc<Shared>,
     controllers: Vec<Controller>,
     only_own_user: bool,
@@ -112,6 +117,7 @@ impl KvmLauncher {
         let spares = Spares::start(make, spares_state, config.spares)
             .map_err(|SpawnError { step, source }| KvmError::Start { step, source })?;
         spares.refill();
+        let spares = Arc::new(spares);
         let undertaker =
             Thread::start("vmm-undertaker", || Ok::<_, io::Error>(())).map_err(failed("start a thread"))?;
         let snapshots = Arc::new(Snapshots::new(host, Arc::clone(&images)));
@@ -157,13 +163,27 @@ impl KvmLauncher {
             .map_err(|(step, source)| Failure::Step(step, source))?;
         machine.draft = draft;
         let made = self.make(&mut machine, &origin).await;
-        // Only now: what waits for its machine comes before what waits for nothing.
-        self.spares.refill();
+        self.refill_after(machine.channel.as_ref());
         made?;
         if let Origin::Snapshot(loaded) = origin {
             machine.origin = Some(loaded);
         }
         Ok(machine)
+    }
+
+    /// Has the next process started when this machine has said its first word, or has had time to: what somebody waits
+    /// for comes before what waits for nothing.
+    fn refill_after(&self, channel: Option<&UnixStream>) {
+        let word = channel.and_then(|channel| channel.as_fd().try_clone_to_owned().and_then(sys::event::watch).ok());
+        let Some(word) = word else { return self.spares.refill() };
+        let spares = Arc::downgrade(&self.spares);
+        tokio::spawn(async move {
+            // The channel's own reader is somebody else; here nothing is read.
+            let _ = tokio::time::timeout(FIRST_WORD_TIMEOUT, word.readable()).await;
+            if let Some(spares) = spares.upgrade() {
+                spares.refill();
+            }
+        });
     }
 
     /// Has the process make and run its machine.
@@ -392,6 +412,6 @@ fn channel() -> io::Result<(StdUnixStream, StdUnixStream)> {
 }
 
 fn host_cpu(kvm: &File) -> Result<HostCpu, KvmError> {
-    let kvm = crate::sys::kvm::of_device(kvm.try_clone().map_err(KvmError::Device)?.into());
+    let kvm = sys::kvm::of_device(kvm.try_clone().map_err(KvmError::Device)?.into());
     HostCpu::probe(&kvm).map_err(|error| KvmError::Processor(error.to_string()))
 }
