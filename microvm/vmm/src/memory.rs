@@ -45,6 +45,12 @@ pub fn regions(memory_mib: u32) -> Vec<(u64, u64, u64)> {
 /// then neither brought into the file's cache nor copied from there. Its pages are small, whatever the host prefers,
 /// until [`prefer_huge_pages`]: a guest that touches a little of much must not pay for much.
 pub fn map(file: &File, memory_mib: u32, mapping: Mapping) -> io::Result<GuestMemory> {
+    if file.metadata()?.len() < u64::from(memory_mib) << 20 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the memory's file is smaller than the machine's memory",
+        ));
+    }
     let mapped = regions(memory_mib).into_iter().map(|(at, offset, bytes)| {
         let region = match mapping {
             Mapping::Shared => map_all(file, offset, bytes)?,

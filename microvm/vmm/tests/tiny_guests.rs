@@ -12,11 +12,14 @@ use hearth_vmm::devices::virtio::{Activation, VirtioDevice};
 use hearth_vmm::layout::Slot;
 use hearth_vmm::machine::{Fitted, Machine, Parts, Prepared};
 use hearth_vmm::memory::Mapping;
-use tiny_guest::{CODE, DATA, RESET, console, image, kvm, line, print};
+use tiny_guest::{CODE, RESET, console, image, kvm, line, print};
 use virtio_queue::Queue;
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+/// A page of the guest that belongs to it.
+const DATA: u32 = CODE + 0x1000;
 
 /// A device with one queue and a configuration space of 0x5a bytes' pattern.
 struct Still;

@@ -13,8 +13,6 @@ use rustix::io::FdFlags;
 
 /// Where the code lies, and where it starts.
 pub(crate) const CODE: u32 = 16 << 20;
-/// A page of the guest that belongs to it.
-pub(crate) const DATA: u32 = CODE + 0x1000;
 /// Ends the machine through the keyboard controller: `mov al, 0xfe; out 0x64, al; hlt`.
 pub(crate) const RESET: &[u8] = &[0xb0, 0xfe, 0xe6, 0x64, 0xf4];
 
@@ -38,7 +36,7 @@ pub(crate) fn print(text: &str) -> Vec<u8> {
     code
 }
 
-/// An ELF kernel of one segment: the code, `DATA` and a page after it.
+/// An ELF kernel of one segment: the code, with two pages of zeros after its first.
 fn elf(code: &[u8]) -> Vec<u8> {
     let (code_at, note_at) = (0x1000_u64, 0x800_u64);
     let mut note = [4_u32, 4, 18].into_iter().flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
