@@ -73,7 +73,8 @@ fn a_machine_runs_rests_tells_of_itself_and_of_its_end() {
     let (boot, descriptors) = boot(kvm, &[&print("up\n"), &wait[..]].concat(), end);
     let descriptors = descriptors.each_ref().map(AsFd::as_fd);
     let vmm = Vmm::start();
-    assert_eq!(vmm.ask(&Request::Hello { version: VERSION }, &[]), Reply::Hello { version: VERSION });
+    let hello = Request::Hello { version: VERSION, kvm: Some(0) };
+    assert_eq!(vmm.ask(&hello, &descriptors[..1]), Reply::Hello { version: VERSION });
     for early in [Request::Resume, Request::Pause, Request::Stats, Request::SetBalloon { mib: 1 }] {
         assert!(vmm.refusal(&early, &[]).contains("no machine"));
     }
@@ -133,6 +134,7 @@ fn what_can_not_be_a_machine_is_refused_and_the_process_goes_on() {
     }
     assert_eq!(vmm.ask(&Request::Boot(good), &descriptors), Reply::Done);
     assert_eq!(line(&mut output), "up\n");
+    vmm.ends();
 }
 
 #[test]

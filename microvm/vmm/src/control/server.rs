@@ -37,7 +37,11 @@ use crate::sys;
 pub fn serve() -> io::Result<()> {
     let control = sys::handed::inherited(CONTROL_FD).ok_or(io::ErrorKind::AlreadyExists)?;
     let events = EventLoop::new(&control)?;
-    Server { control, events, prepared: None, machine: None }.run()
+    match (Server { control, events, prepared: None, machine: None }).run() {
+        // The launcher is gone, and with it whoever could want to know.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        served => served,
+    }
 }
 
 struct Server {

@@ -197,3 +197,91 @@ fn settle(entry: &mut kvm_cpuid_entry2, has_avx: bool) {
 fn set_bit(register: &mut u32, bit: u32, value: bool) {
     *register = (*register & !(1 << bit)) | u32::from(value) << bit;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A CPU that has everything, and `value` in what is not a feature.
+    fn host(value: u32, leaves: &[(u32, u32)]) -> CpuId {
+        let entries = leaves.iter().map(|&(function, index)| kvm_cpuid_entry2 {
+            function,
+            index,
+            eax: value,
+            ebx: u32::MAX,
+            ecx: u32::MAX,
+            edx: u32::MAX,
+            ..kvm_cpuid_entry2::default()
+        });
+        CpuId::from_entries(&entries.collect::<Vec<_>>()).unwrap()
+    }
+
+    fn leaf(cpuid: &CpuId, function: u32, index: u32) -> Option<&kvm_cpuid_entry2> {
+        cpuid.as_slice().iter().find(|entry| (entry.function, entry.index) == (function, index))
+    }
+
+    const LEAVES: [(u32, u32); 12] = [
+        (0, 0),
+        (1, 0),
+        (4, 3),
+        (7, 0),
+        (7, 1),
+        (0xa, 0),
+        (0xd, 0),
+        (0xd, 2),
+        (0xd, 9),
+        (KVM_LEAF, 0),
+        (0x8000_0001, 0),
+        (0x8000_0008, 0),
+    ];
+
+    #[test]
+    fn what_is_not_named_a_guest_does_not_have() {
+        let cpuid = Template::new(&host(u32::MAX, &LEAVES), 1).of(0).unwrap();
+        for (function, index) in [(0xa, 0), (7, 1), (0xd, 9), (0x14, 0)] {
+            assert!(leaf(&cpuid, function, index).is_none(), "{function:#x}");
+        }
+        let (basic, extended) = (leaf(&cpuid, 1, 0).unwrap(), leaf(&cpuid, 7, 0).unwrap());
+        const VMX_MONITOR: u32 = 1 << 5 | 1 << 3;
+        const MACHINE_CHECK: u32 = 1 << 7 | 1 << 14;
+        const AVX512F_RTM_HLE: u32 = 1 << 16 | 1 << 11 | 1 << 4;
+        const PKU: u32 = 1 << 3;
+        assert_eq!(basic.ecx & VMX_MONITOR | basic.edx & MACHINE_CHECK, 0);
+        assert_eq!(extended.ebx & AVX512F_RTM_HLE | extended.ecx & PKU, 0);
+        assert_eq!(leaf(&cpuid, 0x8000_0001, 0).unwrap().ecx & 1 << 2, 0, "nested virtualisation");
+        assert_eq!(leaf(&cpuid, 0, 0).unwrap().eax, BASIC_MAX);
+        let states = leaf(&cpuid, 0xd, 0).unwrap();
+        assert_eq!((states.eax, states.ebx, states.ecx), (7, 832, 832));
+    }
+
+    #[test]
+    fn without_avx_there_is_neither_its_state_nor_room_for_it() {
+        let mut supported = host(7, &LEAVES);
+        supported.as_mut_slice()[1].ecx &= !(1 << 28);
+        let template = Template::new(&supported, 1);
+        let cpuid = template.of(0).unwrap();
+        assert!(leaf(&cpuid, 0xd, 2).is_none());
+        assert_eq!((leaf(&cpuid, 0xd, 0).unwrap().eax, leaf(&cpuid, 0xd, 0).unwrap().ecx), (3, 576));
+        assert_eq!(template.extended_states(), 3);
+        supported.as_mut_slice()[1].ecx &= !(1 << 26);
+        assert_eq!(Template::new(&supported, 1).extended_states(), 0);
+    }
+
+    #[test]
+    fn each_vcpu_is_a_core_of_one_socket() {
+        for vcpus in 1..=6 {
+            let template = Template::new(&host(0, &LEAVES), vcpus);
+            for id in 0..vcpus {
+                let cpuid = template.of(id).unwrap();
+                let basic = leaf(&cpuid, 1, 0).unwrap();
+                assert_eq!(basic.ebx >> 24, u32::from(id));
+                assert_eq!(basic.ebx >> 16 & 0xff, u32::from(vcpus));
+                assert_eq!(basic.edx >> 28 & 1, u32::from(vcpus > 1));
+                let cores = leaf(&cpuid, 0xb, 1).unwrap();
+                assert_eq!((cores.ebx, cores.edx), (vcpus.into(), id.into()));
+                assert!(1 << cores.eax >= vcpus && (1 << cores.eax) < 2 * vcpus.max(1), "{vcpus}: {}", cores.eax);
+                assert_eq!(leaf(&cpuid, 0x8000_0008, 0).unwrap().ecx & 0xff, u32::from(vcpus) - 1);
+            }
+        }
+    }
+}
