@@ -11,6 +11,7 @@
 mod core;
 mod failure;
 mod guest_use;
+mod hands;
 mod output;
 mod prepare;
 mod task;

@@ -16,7 +16,7 @@ mod shelf;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -72,6 +72,8 @@ impl Snapshots {
         bytes: IntGauge,
     ) -> io::Result<Arc<Self>> {
         fs::create_dir_all(root)?;
+        // What functions had in memory is in them.
+        fs::set_permissions(root, fs::Permissions::from_mode(0o700))?;
         let mut shelf = Shelf::new(max_bytes);
         for entry in fs::read_dir(root)? {
             let path = entry?.path();

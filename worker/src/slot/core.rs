@@ -18,6 +18,8 @@
 
 mod ending;
 mod guest;
+mod memory;
+mod snap_start;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +36,7 @@ use super::failure::{Failure, Violation};
 use super::guest_use::GuestUse;
 use super::output::Output;
 use crate::logs::LogEntry;
-use crate::pool::{REST_TIMEOUT, Resumed};
+use crate::pool::REST_TIMEOUT;
 use crate::usage::{self, Status};
 
 /// Both clocks, read once.
@@ -208,31 +210,6 @@ impl SlotCore {
         out.send(init.into());
     }
 
-    /// A sandbox is there that came of a snapshot taken after the function's init: it can take a call.
-    pub(crate) fn on_restored(&mut self, now: Now, resumed: &Resumed, out: &mut impl Outbox) {
-        debug_assert!(matches!(self.phase, Phase::Preparing));
-        self.guest_use = GuestUse::default();
-        self.platform_line(now, None, &usage::restore_start_line(&self.function), out);
-        for log in &resumed.output {
-            // What belongs to a call can't be written before there was one, and is not kept.
-            let _ = self.output.take(now.unix_ms, None, log, &mut |entry| out.log(entry));
-        }
-        self.output.end(now.unix_ms, &mut |entry| out.log(entry));
-        self.platform_line(now, None, &usage::restore_report_line(resumed.took), out);
-        self.output.begin(false);
-        self.unbilled_restore = Some(usage::Restore { took: resumed.took, billed: resumed.hooks });
-        self.advance(SlotEvent::Initialized);
-        self.phase = Phase::Idle { since: now.moment, frozen: false };
-        out.answer_init(Ok(InitDone { init_duration: resumed.took, from_pool: false }));
-    }
-
-    /// The snapshot was made, or could not be: either way its sandbox is gone, and the slot gets another.
-    pub(crate) fn on_snapshot_over(&mut self) {
-        if matches!(self.phase, Phase::Snapshotting) {
-            self.phase = Phase::Preparing;
-        }
-    }
-
     /// Sandbox or code can't be had.
     pub(crate) fn on_unprepared(&mut self, reason: String, out: &mut impl Outbox) {
         out.answer_init(Err(InitSlotError::Refused { reason }));
@@ -304,34 +281,6 @@ impl SlotCore {
                 self.end();
             }
         }
-    }
-
-    /// Since when it is idle, if it is.
-    pub(crate) const fn idle_since(&self) -> Option<Moment> {
-        match self.phase {
-            Phase::Idle { since, .. } => Some(since),
-            _ => None,
-        }
-    }
-
-    /// The host needs memory: ends the slot if it is idle still and nobody took it meanwhile. Returns whether it ended.
-    pub(crate) fn on_memory_short(&mut self, token: FencingToken, out: &mut impl Outbox) -> bool {
-        let ends = token == self.token && self.idle_since().is_some();
-        if ends {
-            self.drain(out);
-        }
-        ends
-    }
-
-    /// The most memory the function used: the sandbox's own word where it has the only one, within what it may have.
-    fn memory_peak_bytes(&self, out: &mut impl Outbox) -> u64 {
-        let on_host = || if self.bounds.guest_counts { self.function.memory.bytes() } else { u64::MAX };
-        self.guest_use.peak_bytes().unwrap_or_else(|| out.memory_peak_bytes().min(on_host()))
-    }
-
-    /// Whether a limit on memory made a kernel, the host's or the sandbox's own, kill something in it.
-    fn ran_out_of_memory(&self, out: &mut impl Outbox) -> bool {
-        self.guest_use.ran_out_of_memory() || out.ran_out_of_memory()
     }
 
     /// Ends the slot now. What runs on it gets the error of a killed runtime.

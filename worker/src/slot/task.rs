@@ -5,26 +5,22 @@ use std::time::Duration;
 
 use hearth_daemon::Clock;
 use hearth_domain::{FencingToken, FunctionSpec};
-use hearth_guest_protocol::{HostMessage, guest_message};
-use hearth_microvm::Sandbox;
-use hearth_protocol::worker::{
-    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse,
-};
+use hearth_guest_protocol::guest_message;
+use hearth_protocol::worker::{FenceRequest, Fenced, InitSlot, InvokeError, InvokeRequest, InvokeResponse};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, warn};
 
-use super::core::{Fate, Now, Outbox, SlotCore};
+use super::core::{Fate, Now, SlotCore};
 use super::failure::Violation;
+use super::hands::{Equipment, Hands, LogWriter, Wishes, record_prefetch};
 use super::prepare::{self, Begin, PrepareError, Prepared, Preparer};
 use super::{Host, InitAnswer, SlotView};
 use crate::capacity::Reservation;
-use crate::channel::{ChannelError, Reader, Writer};
-use crate::code::CodeLease;
-use crate::logs::{LogEntry, LogKey};
+use crate::channel::ChannelError;
+use crate::logs::LogKey;
 use crate::pool::{now as read_clock, sleep_until, write_snapshot};
 use crate::runtime::log_stream_name;
-use crate::snapshots::{Making, Snapshot};
 
 /// How long a sandbox that closed its channel gets to end, so that its end can be told.
 const END_WAIT: Duration = Duration::from_secs(1);
@@ -51,44 +47,6 @@ pub(super) struct SlotTask {
     view: watch::Sender<SlotView>,
     host: Arc<Host>,
     _reservation: Reservation,
-}
-
-/// What the core's words are carried out with.
-struct Hands {
-    logs: LogWriter,
-    init: watch::Sender<Option<InitAnswer>>,
-    invocation: Option<oneshot::Sender<Result<InvokeResponse, InvokeError>>>,
-    equipment: Option<Equipment>,
-    wishes: Wishes,
-}
-
-/// A sandbox that the slot owns, with what belongs to it.
-struct Equipment {
-    sandbox: Box<dyn Sandbox>,
-    reader: Reader,
-    writer: Writer,
-    frozen: bool,
-    /// What it was restored from, until its first answer.
-    origin: Option<Snapshot>,
-    /// The snapshot it is to become after its init.
-    making: Option<Making>,
-    _code: Option<CodeLease>,
-}
-
-/// What the core wants of the sandbox, to be done before anything else happens.
-#[derive(Default)]
-struct Wishes {
-    freeze: bool,
-    thaw: bool,
-    end_of_init: bool,
-    answered: bool,
-    snapshot: bool,
-    outgoing: Option<HostMessage>,
-}
-
-struct LogWriter {
-    host: Arc<Host>,
-    key: Arc<LogKey>,
 }
 
 /// What the loop of a slot woke up for.
@@ -336,67 +294,5 @@ impl SlotTask {
 
     fn now(&self) -> Now {
         Now { moment: read_clock(&self.host.clock), unix_ms: Clock::unix_ms() }
-    }
-}
-
-/// What the first answer of a restored sandbox needed, the next one gets ahead.
-async fn record_prefetch(sandbox: &dyn Sandbox, origin: &Snapshot) {
-    if !origin.claim_prefetch() {
-        return;
-    }
-    match sandbox.record_prefetch().await {
-        Ok(()) => origin.prefetched(),
-        Err(error) => debug!(%error, "restores go on without bringing anything in ahead"),
-    }
-}
-
-impl Outbox for Hands {
-    fn send(&mut self, message: HostMessage) {
-        self.wishes.outgoing = Some(message);
-    }
-
-    fn answer_init(&mut self, answer: Result<InitDone, InitSlotError>) {
-        let host = &self.logs.host;
-        host.metrics.init_over(&answer);
-        self.init.send_replace(Some(answer));
-        host.changed.notify_one();
-    }
-
-    fn answer(&mut self, answer: InvokeResponse) {
-        self.logs.host.metrics.invocation_over(&answer);
-        self.wishes.answered = true;
-        if let Some(invocation) = self.invocation.take() {
-            // The caller may have left; the invocation is over all the same.
-            let _ = invocation.send(Ok(answer));
-        }
-    }
-
-    fn log(&mut self, entry: LogEntry) {
-        self.logs.host.logs.write(&self.logs.key, entry);
-    }
-
-    fn memory_peak_bytes(&mut self) -> u64 {
-        self.equipment.as_ref().and_then(|equipment| equipment.sandbox.memory_peak_bytes().ok()).unwrap_or(0)
-    }
-
-    fn ran_out_of_memory(&mut self) -> bool {
-        let usage = self.equipment.as_ref().and_then(|equipment| equipment.sandbox.usage().ok());
-        usage.is_some_and(|usage| usage.oom_kills > 0)
-    }
-
-    fn snapshot(&mut self) {
-        self.wishes.snapshot = true;
-    }
-
-    fn freeze(&mut self) {
-        self.wishes.freeze = true;
-    }
-
-    fn thaw(&mut self) {
-        self.wishes.thaw = true;
-    }
-
-    fn end_of_init(&mut self) {
-        self.wishes.end_of_init = true;
     }
 }

@@ -8,7 +8,6 @@ use hearth_protocol::worker::{InitSlotError, InvokeResponse};
 
 use super::{Now, Outbox, Phase, Running, SlotCore};
 use crate::calendar::Date;
-use crate::pool::REST_TIMEOUT;
 use crate::slot::failure::{self, Failure};
 use crate::usage::{self, Status};
 
@@ -40,14 +39,6 @@ impl SlotCore {
             Phase::Idle { .. } => self.end(),
             Phase::Over => {}
         }
-    }
-
-    /// The before-snapshot hooks took too long.
-    pub(super) fn fail_rest(&mut self, now: Now, out: &mut impl Outbox) {
-        const TYPE: &str = "SnapStartTimeoutException";
-        let text = format!("Error: The before-snapshot hooks ran for more than {} seconds", REST_TIMEOUT.as_secs());
-        let error = FunctionError { error_type: TYPE.into(), document: failure::document(TYPE, &text).into() };
-        self.fail_init(now, REST_TIMEOUT, error, true, out);
     }
 
     pub(super) fn fail_init(

@@ -5,8 +5,7 @@ use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
 use hearth_domain::{FunctionError, FunctionResponse, SlotEvent};
 use hearth_guest_protocol::response::Outcome;
 use hearth_guest_protocol::{
-    GuestError, InitDone as GuestInitDone, Log, PrepareSnapshot, Response, RuntimeExit, SnapshotReady, Stats,
-    guest_message,
+    GuestError, InitDone as GuestInitDone, Log, PrepareSnapshot, Response, RuntimeExit, guest_message,
 };
 use hearth_protocol::worker::InitDone;
 
@@ -75,20 +74,6 @@ impl SlotCore {
         Ok(())
     }
 
-    /// At rest: nothing is said any more, so the snapshot can be taken.
-    fn on_snapshot_ready(&mut self, now: Now, ready: SnapshotReady, out: &mut impl Outbox) -> Result<(), Violation> {
-        let Phase::Resting { since } = self.phase else { return Err(self.unexpected("SnapshotReady")) };
-        if let Some(error) = ready.error {
-            let error = checked_error("SnapshotReady", error)?;
-            self.fail_init(now, now.moment.since(since), error, false, out);
-            return Ok(());
-        }
-        self.output.end(now.unix_ms, &mut |entry| out.log(entry));
-        self.phase = Phase::Snapshotting;
-        out.snapshot();
-        Ok(())
-    }
-
     fn on_response(&mut self, now: Now, response: Response, out: &mut impl Outbox) -> Result<(), Violation> {
         let Phase::Running(running) = &self.phase else { return Err(self.unexpected("Response")) };
         if response.request_id != running.request.as_str() {
@@ -119,18 +104,7 @@ impl SlotCore {
         Ok(())
     }
 
-    fn on_stats(&mut self, stats: &Stats) -> Result<(), Violation> {
-        match self.phase {
-            Phase::Initializing { .. } | Phase::Resting { .. } | Phase::Idle { .. } | Phase::Running(_)
-                if self.bounds.guest_counts =>
-            {
-                self.guest_use.take(stats, self.function.memory)
-            }
-            _ => Err(self.unexpected("Stats")),
-        }
-    }
-
-    fn unexpected(&self, message: &'static str) -> Violation {
+    pub(super) fn unexpected(&self, message: &'static str) -> Violation {
         let state = match self.phase {
             Phase::Preparing => "preparing",
             Phase::Initializing { .. } => "initializing",
@@ -144,7 +118,7 @@ impl SlotCore {
 }
 
 /// An error that a runtime reported, bounded.
-fn checked_error(message: &'static str, error: GuestError) -> Result<FunctionError<Bytes>, Violation> {
+pub(super) fn checked_error(message: &'static str, error: GuestError) -> Result<FunctionError<Bytes>, Violation> {
     if error.error_type.len() > ERROR_TYPE_MAX_BYTES || error.error_type.contains(char::is_control) {
         return Err(Violation::Malformed { message, fault: "an error type that is none" });
     }

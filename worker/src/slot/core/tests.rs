@@ -9,6 +9,7 @@ use hearth_guest_protocol::{
 };
 
 use super::*;
+use crate::pool::Resumed;
 use crate::slot::testing::function;
 
 #[derive(Debug, Default)]
