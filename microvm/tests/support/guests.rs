@@ -28,7 +28,7 @@ impl std::ops::Deref for Host {
 
 /// Compiles the stand-in for hearth-vmm that behaves in this way.
 pub(crate) fn stand_in(directory: &Path, way: &str) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/stand_in.rs");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/sys/stand_in.rs");
     let program = directory.join(format!("hearth-vmm-{way}"));
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args(["--edition", "2024", "-C", "target-feature=+crt-static", "-C", "panic=abort", "-o"]);

@@ -4,6 +4,8 @@
 //!
 //! Messages are postcard: the number of the variant, then its fields.
 
+#![expect(unsafe_code, reason = "takes its descriptor, and makes system calls that no library would")]
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::fd::FromRawFd;
