@@ -33,6 +33,7 @@ FAST = {
     "HEARTH_ASYNC_RETRY_DELAYS": "1s,2s",
     "HEARTH_SHUTDOWN_GRACE": "20s",
     "HEARTH_LOG": "info",
+    "HEARTH_CAPACITY_WAIT": f"{10 * PATIENCE}s",
 }
 
 
