@@ -1,6 +1,6 @@
 # What people type. Each target installs what it needs (Debian packages, by name) and says so.
 SHELL := /bin/bash
-.PHONY: build demo run test test-rust test-e2e test-v2 lint fuzz figures packages packages-test clean
+.PHONY: build demo run test test-rust test-e2e test-v2 test-nested guest-images lint fuzz figures packages packages-test packages-guest-image clean
 
 build: ## hearth, hearth-shim and hearth-vmm (both static) in target/release
 	cargo build --release --locked -p hearth-cli
@@ -13,7 +13,11 @@ demo: packages build ## start the platform, deploy an example, call it, stop
 run: packages build ## keep the platform in the foreground
 	target/release/hearth up
 
-test: packages-test build lint test-rust test-e2e test-v2 ## everything that tests the project
+guest-images: packages-guest-image ## what microVMs boot from: kernels and runtime images, beside target/release/hearth
+	cargo xtask guest-image
+	cargo xtask guest-image --kernel-from-deb
+
+test: packages-test build lint test-rust test-e2e test-v2 test-nested ## everything that tests the project
 
 lint:
 	cargo fmt --all --check
@@ -30,6 +34,9 @@ test-e2e: build
 test-v2: packages-test build ## cgroup version 2, in an emulated machine; skipped, and said so, where there is none
 	tests/nested/cgroup-v2.sh
 
+test-nested: packages-test build guest-images ## microVMs, in an emulated machine that has KVM; skipped, and said so, where there is none
+	tests/nested/microvms.sh
+
 fuzz: packages-test ## each fuzz target of hearth-vmm for FUZZ_SECONDS (60); fails at a finding
 	microvm/vmm/fuzz/run.sh
 
@@ -42,6 +49,9 @@ packages:
 
 packages-test:
 	@xtask/packages.sh test
+
+packages-guest-image:
+	@xtask/packages.sh guest-image
 
 clean:
 	cargo clean
