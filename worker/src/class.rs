@@ -16,8 +16,11 @@ use crate::runtime::RuntimeClass;
 /// choose them (one vCPU; Lambda's largest for years).
 const MACHINE_CLASSES_MB: [u32; 8] = [128, 256, 512, 1_024, 1_769, 3_008, 5_120, 10_240];
 const _: () = assert!(MACHINE_CLASSES_MB[MACHINE_CLASSES_MB.len() - 1] == MEMORY_MAX_MB);
-/// Memory that a microVM has above its class, for its kernel and shim, MB.
-const GUEST_KERNEL_MB: u32 = 32;
+/// Memory that a microVM has above its class, for its kernel, shim and page cache, MB: with less, a small guest runs out
+/// of memory before the function reaches its own limit. None of it is taken before it is touched.
+const GUEST_KERNEL_MB: u32 = 64;
+/// And one more for so many: the kernel keeps 64 bytes for each page of 4 KiB.
+const MB_PER_PAGE_TABLE_MB: u32 = 64;
 /// Memory of a jail that has no function yet, MB: enough for any language to start in.
 const JAIL_MB: u32 = 512;
 /// `/tmp` before there is a function, bytes: as most functions have it, so that nothing needs to change for them.
@@ -99,7 +102,7 @@ impl Sizing {
     /// What a sandbox of `class` may use before it has a function.
     pub(crate) const fn boot_limits(self, class: MemoryClass) -> Limits {
         let (mb, milli_cpus) = match self {
-            Self::AtBoot => (class.mb() + GUEST_KERNEL_MB, class.vcpus() * 1_000),
+            Self::AtBoot => (class.mb() + GUEST_KERNEL_MB + class.mb() / MB_PER_PAGE_TABLE_MB, class.vcpus() * 1_000),
             Self::Later => (class.mb(), 1_000),
         };
         Limits {

@@ -187,8 +187,7 @@ impl Boots {
             limits: self.sizing().boot_limits(class.memory),
             snapshot_into,
         };
-        let message = restore_message(spec.id.clone(), environment);
-        let message = message.map_err(|failure| RestoreFailure::Unusable(failure.to_string()))?;
+        let host_name = spec.id.clone();
         let restore = async {
             let under_way = self.parts.starting.begin().await;
             let mut sandbox = self.parts.launcher.restore(spec).await?;
@@ -196,8 +195,10 @@ impl Boots {
             let stream =
                 sandbox.channel().ok_or_else(|| RestoreFailure::Unusable(BootFailure::NoChannel.to_string()))?;
             let mut channel = Channel::new(stream);
-            let restored = tell_restored(&mut channel, message).await;
-            let resumed = restored.map_err(|failure| RestoreFailure::Unusable(failure.to_string()))?;
+            let unusable = |failure: TalkFailure| RestoreFailure::Unusable(failure.to_string());
+            // Only now: it tells the time.
+            let message = restore_message(host_name, environment).map_err(unusable)?;
+            let resumed = tell_restored(&mut channel, message).await.map_err(unusable)?;
             Ok((sandbox, channel, resumed))
         };
         let silent = |_| Err(RestoreFailure::Unusable(TalkFailure::Silent.to_string()));

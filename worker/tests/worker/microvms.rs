@@ -28,7 +28,7 @@ async fn only_the_smallest_size_waits_for_nobody() {
     let fixture = Fixture::kvm(honest(), |config| (config.pool_size, config.snapshots) = (1, false)).await;
     fixture.worker.ready().await;
     let booted: Vec<_> = fixture.launcher.specs().iter().map(|spec| spec.limits.memory_bytes / MB).collect();
-    assert_eq!(booted, [160, 160], "one for each runtime, of 128 MB and what its kernel takes");
+    assert_eq!(booted, [194, 194], "one for each runtime, of 128 MB and what its kernel takes");
     // 256 MB: booted for the call, and one more for the next.
     assert!(!fixture.init(1, "echo").await.unwrap().from_pool);
     let waits = |size| {
@@ -46,7 +46,7 @@ async fn only_the_smallest_size_waits_for_nobody() {
     fixture.worker.reclaim(vec![(hearth_domain::SlotId(2), crate::fixture::TOKEN)]).await.unwrap();
     fixture.no_slots().await;
     fixture.worker.init_slot(init_slot(3, large)).await.unwrap();
-    assert!(fixture.launcher.specs().iter().any(|spec| spec.limits.memory_bytes == (1_024 + 32) * MB));
+    assert!(fixture.launcher.specs().iter().any(|spec| spec.limits.memory_bytes == (1_024 + 64 + 16) * MB));
 }
 
 #[tokio::test]
@@ -81,5 +81,5 @@ async fn the_shim_is_told_the_functions_limits_and_the_host_keeps_the_machine_as
             _ => None,
         })
         .collect();
-    assert_eq!(set, [(288, 1_000), (288, 113)]);
+    assert_eq!(set, [(324, 1_000), (324, 113)]);
 }
