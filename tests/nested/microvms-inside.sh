@@ -16,9 +16,10 @@ failed=0
 /lab/bin/hearth doctor
 for kernel in "$@"; do
     case $kernel in
-    small) kernel small /lab/bin/guest-images test_microvm.py test_runtimes.py test_limits.py -k "one or microvm" \
-        --deselect test_limits.py::test_account_concurrency ;;
-    stock) kernel stock /lab/bin/guest-images-stock test_microvm.py -k "own or clones or clock or bounded or crash" ;;
+    small) kernel small /lab/bin/guest-images test_microvm.py test_runtimes.py \
+        -k "microvm or one and (compiled or error_document or failing_init and not OutOfMemory)" ;;
+    stock) kernel stock /lab/bin/guest-images-stock test_microvm.py test_runtimes.py \
+        -k "of_its_own or of_a_snapshot or of_node or crash or one and compiled" ;;
     esac
 done
 exit $failed

@@ -175,7 +175,7 @@ mod tests {
     fn a_machine_has_room_for_its_kernel_and_keeps_it() {
         let class = Sizing::AtBoot.class_of(&sized(300)).memory;
         let boot = Sizing::AtBoot.boot_limits(class);
-        assert_eq!((boot.memory_bytes, boot.milli_cpus), (544 * BYTES_PER_MB, 1_000));
+        assert_eq!((boot.memory_bytes, boot.milli_cpus), (584 * BYTES_PER_MB, 1_000));
         let limits = Sizing::AtBoot.limits(&sized(300));
         assert_eq!((limits.memory_bytes, limits.milli_cpus), (boot.memory_bytes, 170));
     }
