@@ -10,7 +10,7 @@ target=${CARGO_TARGET_DIR:-target}
 images=${GUEST_IMAGES:-$target/release/guest-images}
 kernels=("$@")
 [ $# -gt 0 ] || kernels=(small stock)
-time_limit_s=700
+time_limit_s=1500
 # QEMU runs a repeated string instruction one step at a time; without erms and fsrm the kernel clears memory in steps
 # of eight bytes instead of one. The rest stays off as machine.sh says.
 export MACHINE_CPU=${MACHINE_CPU:-max,+svm,-erms,-fsrm,-avx,-avx2,-f16c,-fma,-vaes,-vpclmulqdq,-mpx,-pku,-la57}
@@ -53,13 +53,22 @@ site=$root/usr/lib/$version
 tar -c --exclude=__pycache__ --exclude='botocore/data/*/*' -C .venv/lib/"$version"/site-packages \
     boto3 botocore s3transfer jmespath dateutil six.py urllib3 pytest _pytest py.py pluggy iniconfig packaging pygments pytest_timeout.py "${timeout_plugin##*/}" |
     tar -x -C "$site"
-for data in lambda; do cp -r .venv/lib/"$version"/site-packages/botocore/data/$data "$site/botocore/data/"; done
+cp -r .venv/lib/"$version"/site-packages/botocore/data/lambda "$site/botocore/data/"
 
-# One processor: with two, QEMU 7.2 now and then corrupts the machine's own kernel while it runs guests.
-tests/nested/machine.sh -t $time_limit_s -m 6144 -d 2048 -i "$tree" -r "$root" -b "$target/release/hearth" \
-    -- "sh microvms-inside.sh ${kernels[*]}" | tee "$lab/told" || echo "the machine ended with status $?"
+# One processor: with two, QEMU 7.2 now and then corrupts the machine's own kernel while it runs guests. A machine that
+# breaks down all the same (status 125) says nothing about Hearth: it is started once more, and that is said.
+for attempt in first second; do
+    set +e
+    tests/nested/machine.sh -t $time_limit_s -m 6144 -d 2048 -i "$tree" -r "$root" -b "$target/release/hearth" \
+        -- "sh microvms-inside.sh ${kernels[*]}" | tee "$lab/told"
+    status=${PIPESTATUS[0]}
+    set -e
+    [ $status != 0 ] || break
+    echo "the machine ended with status $status at the $attempt attempt"
+    [ $status = 125 ] || break
+done
 awk '
-    /^=+ .*(passed|failed|error)/ {
+    /(passed|failed|errors?) .*in [0-9.]+s/ || /(passed|failed) in [0-9.]+s/ {
         for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) passed += $(i-1); if ($i ~ /^(failed|error)/) failed += $(i-1) }
     }
     /^kernel [a-z]+ begins$/ { begun++ }
