@@ -17,7 +17,7 @@ guest-images: packages-guest-image ## what microVMs boot from: kernels and runti
 	cargo xtask guest-image
 	cargo xtask guest-image --kernel-from-deb
 
-test: packages-test build lint test-rust test-e2e test-v2 test-nested ## everything that tests the project
+test: packages-test build lint test-rust test-e2e test-v2 ## everything that tests the project, but for `test-nested` and `fuzz`
 
 lint:
 	cargo fmt --all --check
