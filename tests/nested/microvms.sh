@@ -60,7 +60,7 @@ cp -r .venv/lib/"$version"/site-packages/botocore/data/lambda "$site/botocore/da
 for attempt in first second; do
     set +e
     tests/nested/machine.sh -t $time_limit_s -m 6144 -d 2048 -i "$tree" -r "$root" -b "$target/release/hearth" \
-        -- "sh microvms-inside.sh ${kernels[*]}" | tee "$lab/told"
+        -- "sh microvms-inside.sh ${kernels[*]}" | tr -d '\000\r' | tee "$lab/told"
     status=${PIPESTATUS[0]}
     set -e
     [ $status != 0 ] || break
