@@ -68,7 +68,7 @@ for attempt in first second; do
     [ $status = 125 ] || break
 done
 awk '
-    /(passed|failed|errors?) .*in [0-9.]+s/ || /(passed|failed) in [0-9.]+s/ {
+    /(passed|failed|error).* in [0-9.]+s/ {
         for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) passed += $(i-1); if ($i ~ /^(failed|error)/) failed += $(i-1) }
     }
     /^kernel [a-z]+ begins$/ { begun++ }
