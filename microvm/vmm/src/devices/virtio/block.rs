@@ -23,7 +23,7 @@ use self::request::{Request, Status};
 use super::alarm::Alarm;
 use super::chain::Chain;
 use super::rate_limiter::RateLimiter;
-use super::service::{Answer, Served, serve};
+use super::service::{Answer, serve};
 use super::transport::{F_EVENT_INDEX, F_INDIRECT};
 use super::{Activation, Source, VirtioDevice};
 use crate::control::RateLimit;
@@ -168,11 +168,7 @@ impl Block {
         };
         let served =
             serve(&mut activation.queues[0], &activation.memory, &activation.interrupt, REQUESTS_PER_WAKE, handle);
-        match (served, wait) {
-            (Served::Empty, _) => {}
-            (_, Some(wait)) => self.alarm.set(wait),
-            (Served::Budget | Served::Held, None) => self.alarm.soon(),
-        }
+        self.alarm.after_serving(served, wait);
     }
 }
 

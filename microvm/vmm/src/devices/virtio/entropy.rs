@@ -13,7 +13,7 @@ use virtio_queue::Queue;
 use super::alarm::Alarm;
 use super::chain::{Buffers, Chain};
 use super::rate_limiter::RateLimiter;
-use super::service::{Answer, Served, serve};
+use super::service::{Answer, serve};
 use super::transport::F_EVENT_INDEX;
 use super::{Activation, Source, VirtioDevice};
 use crate::control::RateLimit;
@@ -65,11 +65,7 @@ impl Entropy {
         };
         let served =
             serve(&mut activation.queues[0], &activation.memory, &activation.interrupt, REQUESTS_PER_WAKE, handle);
-        match (served, wait) {
-            (Served::Empty, _) => {}
-            (_, Some(wait)) => self.alarm.set(wait),
-            (Served::Budget | Served::Held, None) => self.alarm.soon(),
-        }
+        self.alarm.after_serving(served, wait);
     }
 }
 
