@@ -83,6 +83,7 @@ async fn frontend(directory: &Path, fleet: &Arc<Fleet>) -> Arc<Frontend> {
     let database = Database::open(&directory.join("state")).await.unwrap();
     let deps = Deps {
         catalog: database.catalog(),
+        documents: database.documents(),
         bundles: Arc::new(FileBundles::open(&directory.join("bundles")).await.unwrap()),
         events: database.events(),
         usage: database.usage(),

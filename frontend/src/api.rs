@@ -19,9 +19,11 @@ mod publish;
 mod read;
 pub(crate) mod routes;
 pub(crate) mod runtimes;
+mod services;
 mod specs;
 mod update;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,8 +34,8 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use hearth_daemon::Clock;
 use hearth_domain::RequestId;
-use hearth_domain::limits::{BUNDLE_ZIP_MAX_BYTES, SYNC_REQUEST_MAX_BYTES};
 use http::HeaderValue;
+use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -48,54 +50,12 @@ use crate::{Config, Deps};
 use body::BodyBudget;
 use call::Call;
 use changes::ChangeLocks;
-use routes::{ROUTES, Route};
+use routes::{Route, routes};
+use services::Service;
 use specs::SpecCache;
-
-/// Largest body of CreateFunction and UpdateFunctionCode, bytes: a zip of the largest size in base64, and what stands
-/// around it. Lambda's own number, as its error message tells it.
-const UPLOAD_MAX_BYTES: usize = 70_167_211;
-const _: () = assert!(UPLOAD_MAX_BYTES > BUNDLE_ZIP_MAX_BYTES.div_ceil(3) * 4);
-/// Largest body of the other operations, bytes. Ours.
-const OTHER_MAX_BYTES: usize = 1024 * 1024;
 
 /// A body above this is hashed and read off the threads that serve connections, bytes.
 const INLINE_MAX_BYTES: usize = 256 * 1024;
-
-/// What is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are the service model's")]
-pub enum Operation {
-    CreateFunction,
-    GetFunction,
-    GetFunctionConfiguration,
-    ListFunctions,
-    UpdateFunctionCode,
-    UpdateFunctionConfiguration,
-    DeleteFunction,
-    PublishVersion,
-    ListVersionsByFunction,
-    Invoke,
-    Workers,
-    Usage,
-    DeadLetters,
-    Logs,
-    Code,
-}
-
-impl Operation {
-    /// Whether it changes functions. A change that has begun is carried through, also if the caller leaves: half of one
-    /// would leave a function in progress with nobody at it.
-    const fn changes(self) -> bool {
-        matches!(
-            self,
-            Self::CreateFunction
-                | Self::UpdateFunctionCode
-                | Self::UpdateFunctionConfiguration
-                | Self::DeleteFunction
-                | Self::PublishVersion
-        )
-    }
-}
 
 /// Serves the API.
 pub(crate) struct Api {
@@ -148,15 +108,13 @@ impl Api {
         }
     }
 
-    /// The router over [`ROUTES`].
+    /// The router over [`routes`].
     pub(crate) fn router(self: Arc<Self>) -> Router {
         let mut router = Router::new();
-        for (index, route) in ROUTES.iter().enumerate() {
-            if ROUTES[..index].iter().all(|earlier| earlier.path != route.path) {
-                // Older SDKs end some paths with a slash.
-                let (methods, with_slash) = (self.methods(route.path), format!("{}/", route.path));
-                router = router.route(route.path, methods.clone()).route(&with_slash, methods);
-            }
+        for path in routes().map(|route| route.path).collect::<BTreeSet<_>>() {
+            // Older SDKs end some paths with a slash.
+            let (methods, with_slash) = (self.methods(path), format!("{path}/"));
+            router = router.route(path, methods.clone()).route(&with_slash, methods);
         }
         let unknown = self.clone();
         let unknown_method = self;
@@ -171,7 +129,7 @@ impl Api {
         let mut methods = MethodRouter::new();
         for method in ["GET", "POST", "PUT", "DELETE"] {
             let routes: Vec<&'static Route> =
-                ROUTES.iter().filter(|route| route.path == path && route.method == method).collect();
+                routes().filter(|route| route.path == path && route.method == method).collect();
             if routes.is_empty() {
                 continue;
             }
@@ -191,15 +149,18 @@ impl Api {
         let mut buffer = Uuid::encode_buffer();
         let id: &str = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
         let request_id = RequestId::new(id).unwrap_or_else(|_| unreachable!("a UUID is a request id"));
+        let (parts, body) = request.into_parts();
+        let service = Service::of(&parts);
+        let route = route.or(service.route);
         let name = route.map_or("Unknown", |route| route.name);
-        let mut response = match self.handle(&request_id, route, request).await {
+        let mut response = match self.handle(&request_id, service, route, parts, body).await {
             Ok(response) => {
                 self.metrics.answered(name, response.status().as_str(), started.elapsed());
                 response
             }
             Err(error) => {
                 self.metrics.answered(name, error.code().name(), started.elapsed());
-                error.into_response(&request_id)
+                error.into_response(&request_id, service.wire)
             }
         };
         if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
@@ -211,35 +172,36 @@ impl Api {
     async fn handle(
         self: &Arc<Self>,
         request_id: &RequestId,
+        service: &Service,
         route: Option<&'static Route>,
-        request: Request,
+        parts: Parts,
+        body: Body,
     ) -> Result<Response, ApiError> {
-        let (parts, body) = request.into_parts();
         let claim = Claim::read(&parts)?;
         let route = route.ok_or_else(|| {
             let text = format!("The Lambda API has no operation {} {}.", parts.method, parts.uri.path());
             ApiError::new(Code::UnknownOperationException, text)
         })?;
         let now_s = i64::try_from(Clock::unix_ms() / 1_000).unwrap_or(i64::MAX);
-        let key_id = self.verifier.admit(&claim, now_s)?;
+        let key_id = self.verifier.admit(&claim, now_s, service.name, service.is_global)?;
         let key = self.deps.catalog.access_key(key_id).await?.ok_or(AuthError::UnknownKey)?;
-        let body = self.bodies.read(body, &parts.headers, body_limit(route), route.name).await?;
+        let body = self.bodies.read(body, &parts.headers, route.body_max_bytes, route.name).await?;
         self.verifier.verify(&claim, &key.secret, &parts, body.hash().await)?;
         drop(claim);
-        let Some(operation) = route.operation else {
+        let Some(action) = route.action else {
             let text = format!("Hearth does not implement {} yet.", route.name);
             return Err(ApiError::new(Code::NotImplementedException, text));
         };
         let (body, held) = body.into_parts();
         let call = Call { request_id: request_id.clone(), route, parts, key, body };
-        if !operation.changes() {
-            let answer = self.operate(operation, call).await;
+        if !route.changes {
+            let answer = action(self, call).await;
             drop(held);
             return answer;
         }
         let api = self.clone();
         let change = async move {
-            let answer = api.operate(operation, call).await;
+            let answer = action(&api, call).await;
             drop(held);
             answer
         };
@@ -251,26 +213,6 @@ impl Api {
         self.changing.close();
         self.changing.wait().await;
     }
-
-    async fn operate(&self, operation: Operation, call: Call) -> Result<Response, ApiError> {
-        match operation {
-            Operation::Invoke => self.invoke(call).await,
-            Operation::CreateFunction => self.create_function(call).await,
-            Operation::GetFunction => self.get_function(call).await,
-            Operation::GetFunctionConfiguration => self.get_function_configuration(call).await,
-            Operation::ListFunctions => self.list_functions(call).await,
-            Operation::UpdateFunctionCode => self.update_function_code(call).await,
-            Operation::UpdateFunctionConfiguration => self.update_function_configuration(call).await,
-            Operation::DeleteFunction => self.delete_function(call).await,
-            Operation::PublishVersion => self.publish_version(call).await,
-            Operation::ListVersionsByFunction => self.list_versions_by_function(call).await,
-            Operation::Workers => self.hearth_workers().await,
-            Operation::Usage => self.hearth_usage(call).await,
-            Operation::DeadLetters => self.hearth_dead_letters(call).await,
-            Operation::Logs => self.hearth_logs(call).await,
-            Operation::Code => self.hearth_code(call).await,
-        }
-    }
 }
 
 fn filter(method: &str) -> MethodFilter {
@@ -279,14 +221,6 @@ fn filter(method: &str) -> MethodFilter {
         "POST" => MethodFilter::POST,
         "PUT" => MethodFilter::PUT,
         _ => MethodFilter::DELETE,
-    }
-}
-
-fn body_limit(route: &Route) -> usize {
-    match route.operation {
-        Some(Operation::Invoke) => SYNC_REQUEST_MAX_BYTES,
-        Some(Operation::CreateFunction | Operation::UpdateFunctionCode) | None => UPLOAD_MAX_BYTES,
-        Some(_) => OTHER_MAX_BYTES,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Lambda spells its bodies in three ways: authentication and validation answer `{"message"}`; most exceptions
 //! `{"Type","message"}`; a few, `ResourceNotFoundException` and `ServiceException` among them, `{"Type","Message"}`.
-//! The code stands in `x-amzn-ErrorType`. Source: botocore's service model (`lambda/2015-03-31`), exceptions.
+//! The code stands in `x-amzn-ErrorType`. Source: botocore's service model (`lambda/2015-03-31`), exceptions. The other
+//! services have spellings of their own ([`Wire`]).
 //!
 //! Invariant: what a caller can't help (a failing store, say) is logged with the request's id and told without detail.
 
@@ -98,6 +99,17 @@ codes! {
     ServiceUnavailableException 503 Service,
 }
 
+/// How a service spells its errors (botocore's service models, `protocol`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// `rest-json`, as Lambda.
+    RestJson,
+    /// `json` version 1.1, as CloudWatch Logs: `{"__type","message"}`.
+    Json11,
+    /// `query`, as STS and IAM: an XML document.
+    Query,
+}
+
 impl ApiError {
     /// An error with its text.
     #[must_use]
@@ -159,10 +171,30 @@ impl ApiError {
 
     /// The reply. The request's id goes into it with every other reply's.
     #[must_use]
-    pub fn into_response(self, request_id: &RequestId) -> Response {
+    pub fn into_response(self, request_id: &RequestId, wire: Wire) -> Response {
         if let Some(cause) = &self.cause {
             error!(%request_id, code = self.code.name(), %cause, "request failed");
         }
+        let (body, content_type) = match wire {
+            Wire::RestJson => (self.rest_json().to_string(), "application/json"),
+            Wire::Json11 => {
+                let body = json!({ "__type": self.code.name(), "message": self.message });
+                (body.to_string(), "application/x-amz-json-1.1")
+            }
+            Wire::Query => (self.query_xml(request_id), "text/xml"),
+        };
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert("x-amzn-errortype", HeaderValue::from_static(self.code.name()));
+        if self.code == Code::TooManyRequestsException {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_S);
+        }
+        response
+    }
+
+    fn rest_json(&self) -> serde_json::Value {
         let mut body = match self.code.body() {
             BodyForm::Plain => json!({ "message": self.message }),
             BodyForm::User => json!({ "Type": "User", "message": self.message }),
@@ -172,16 +204,25 @@ impl ApiError {
         if let Some(reason) = self.reason {
             body["Reason"] = reason.into();
         }
-        let mut response = Response::new(Body::from(body.to_string()));
-        *response.status_mut() = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert("x-amzn-errortype", HeaderValue::from_static(self.code.name()));
-        if self.code == Code::TooManyRequestsException {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER_S);
-        }
-        response
+        body
     }
+
+    /// Codes have no `Exception` at their end there (STS API reference, "Common errors").
+    fn query_xml(&self, request_id: &RequestId) -> String {
+        let code = self.code.name().trim_end_matches("Exception");
+        let kind = if self.code.status() < 500 { "Sender" } else { "Receiver" };
+        let message = escape_xml(&self.message);
+        format!(
+            "<ErrorResponse><Error><Type>{kind}</Type><Code>{code}</Code><Message>{message}</Message></Error>\
+             <RequestId>{request_id}</RequestId></ErrorResponse>"
+        )
+    }
+}
+
+/// Text as the content of an XML element.
+#[must_use]
+pub fn escape_xml(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 impl From<AuthError> for ApiError {

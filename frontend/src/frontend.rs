@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use hearth_daemon::{Clock, Tasks};
 use hearth_protocol::{WorkerDirectory, WorkerManager};
-use hearth_store::{BundleStore, Catalog, EventQueue, StoreFailure, UsageStore};
+use hearth_store::{BundleStore, Catalog, Documents, EventQueue, StoreFailure, UsageStore};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
@@ -29,6 +29,8 @@ use crate::server;
 pub struct Deps {
     /// Functions, versions, credentials.
     pub catalog: Arc<dyn Catalog>,
+    /// What stands beside functions: aliases, policies, users, ….
+    pub documents: Arc<dyn Documents>,
     /// Their code.
     pub bundles: Arc<dyn BundleStore>,
     /// Asynchronous invocations.

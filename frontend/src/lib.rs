@@ -23,7 +23,6 @@ mod server;
 pub mod sigv4;
 pub mod validation;
 
-pub use api::Operation;
-pub use api::routes::{ROUTES, Route};
+pub use api::routes::{Route, routes};
 pub use config::Config;
 pub use frontend::{Deps, Frontend, StartError};

@@ -1,4 +1,4 @@
-//! The embedded engines: catalog, events and usage in one sled database.
+//! The embedded engines: catalog, documents, events and usage in one sled database.
 //!
 //! Every change runs on a blocking thread, from its check to the update of what is kept in memory, and answers when it
 //! has been written and synced; a caller that stops waiting leaves nothing half done. Values carry a format byte
@@ -8,6 +8,7 @@
 
 mod catalog;
 mod disk;
+mod documents;
 mod events;
 mod payloads;
 mod queue;
@@ -21,13 +22,15 @@ pub use queue::QueueLimits;
 
 use crate::embedded::catalog::EmbeddedCatalog;
 use crate::embedded::disk::Disk;
+use crate::embedded::documents::EmbeddedDocuments;
 use crate::embedded::events::EmbeddedEvents;
 use crate::embedded::usage::EmbeddedUsage;
-use crate::{Catalog, EventQueue, StoreFailure, UsageStore};
+use crate::{Catalog, Documents, EventQueue, StoreFailure, UsageStore};
 
-/// Catalog, events and usage of one machine. One process at a time can have a directory open.
+/// Catalog, documents, events and usage of one machine. One process at a time can have a directory open.
 pub struct Database {
     catalog: Arc<EmbeddedCatalog>,
+    documents: Arc<EmbeddedDocuments>,
     events: Arc<EmbeddedEvents>,
     usage: Arc<EmbeddedUsage>,
 }
@@ -47,6 +50,7 @@ impl Database {
             let disk = Arc::new(Disk::open(&dir)?);
             Ok(Self {
                 catalog: Arc::new(EmbeddedCatalog::open(&disk)?),
+                documents: Arc::new(EmbeddedDocuments::open(&disk)?),
                 events: Arc::new(EmbeddedEvents::open(&disk, &dir, limits)?),
                 usage: Arc::new(EmbeddedUsage::open(&disk)?),
             })
@@ -58,6 +62,12 @@ impl Database {
     #[must_use]
     pub fn catalog(&self) -> Arc<dyn Catalog> {
         self.catalog.clone()
+    }
+
+    /// What stands beside functions: aliases, policies, users, ….
+    #[must_use]
+    pub fn documents(&self) -> Arc<dyn Documents> {
+        self.documents.clone()
     }
 
     /// Asynchronous invocations.

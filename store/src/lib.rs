@@ -1,4 +1,4 @@
-//! What must survive a restart: catalog, code bundles, asynchronous events, usage.
+//! What must survive a restart: catalog, documents beside it, code bundles, asynchronous events, usage.
 //!
 //! Each is a trait with engines behind it; roles do not know which they got. The embedded engines keep catalog, events
 //! and usage in one sled database and bundles as files named by their SHA-256.
@@ -9,6 +9,7 @@
 
 pub mod bundle;
 pub mod catalog;
+pub mod document;
 pub mod embedded;
 pub mod event;
 pub mod files;
@@ -17,6 +18,7 @@ pub mod usage;
 
 pub use bundle::BundleStore;
 pub use catalog::{Catalog, CatalogError, FunctionRecord};
+pub use document::{Collection, Document, Documents};
 pub use event::{EventQueue, PushError};
 pub use usage::UsageStore;
 

@@ -153,6 +153,7 @@ async fn frontend(
     let events: Arc<dyn EventQueue> = database.events();
     let deps = hearth_frontend::Deps {
         catalog: database.catalog(),
+        documents: database.documents(),
         bundles,
         events,
         usage: database.usage(),

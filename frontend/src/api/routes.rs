@@ -2,12 +2,32 @@
 //! `NotImplementedException`; what stands nowhere here is an unknown operation.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 
-use super::Operation;
+use axum::response::Response;
+use hearth_domain::limits::{BUNDLE_ZIP_MAX_BYTES, SYNC_REQUEST_MAX_BYTES};
+
+use super::Api;
+use super::call::Call;
+use crate::errors::ApiError;
 use crate::sigv4::decoded;
 
+/// Largest body of CreateFunction and UpdateFunctionCode, bytes: a zip of the largest size in base64, and what stands
+/// around it. Lambda's own number, as its error message tells it.
+pub(super) const UPLOAD_MAX_BYTES: usize = 70_167_211;
+const _: () = assert!(UPLOAD_MAX_BYTES > BUNDLE_ZIP_MAX_BYTES.div_ceil(3) * 4);
+/// Largest body of the other operations, bytes. Ours.
+const OTHER_MAX_BYTES: usize = 1024 * 1024;
+
+/// What serves an operation.
+pub(super) type Action = for<'a> fn(&'a Api, Call) -> Answer<'a>;
+/// Its answer to come.
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, ApiError>> + Send + 'a>>;
+
 /// One route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Route {
     /// The method.
     pub method: &'static str,
@@ -18,10 +38,46 @@ pub struct Route {
     /// The operation's name, as in the service model.
     pub name: &'static str,
     /// What serves it, if it is served.
-    pub operation: Option<Operation>,
+    pub(super) action: Option<Action>,
+    /// Whether it changes something. A change that has begun is carried through, also if the caller leaves: half of
+    /// one would leave a function in progress with nobody at it.
+    pub(super) changes: bool,
+    /// Largest body, bytes.
+    pub(super) body_max_bytes: usize,
 }
 
 impl Route {
+    /// A route that is not served.
+    pub(super) const fn new(method: &'static str, path: &'static str, name: &'static str) -> Self {
+        Self { method, path, query: None, name, action: None, changes: false, body_max_bytes: OTHER_MAX_BYTES }
+    }
+
+    /// Told apart from another on the same path by this query parameter. Stands before that other one.
+    const fn with_query(self, query: &'static str) -> Self {
+        Self { query: Some(query), ..self }
+    }
+
+    /// Served by `action`, which changes nothing that another request reads.
+    pub(super) const fn served(self, action: Action) -> Self {
+        Self { action: Some(action), ..self }
+    }
+
+    /// Served by `action`, which is carried through once it has begun.
+    const fn changes(self, action: Action) -> Self {
+        Self { action: Some(action), changes: true, ..self }
+    }
+
+    /// With another largest body.
+    const fn body_max(self, bytes: usize) -> Self {
+        Self { body_max_bytes: bytes, ..self }
+    }
+
+    /// Whether it is served; else it answers `NotImplementedException`.
+    #[must_use]
+    pub const fn is_served(&self) -> bool {
+        self.action.is_some()
+    }
+
     /// The path parameter `name` of a request to this route, percent-decoded; invalid UTF-8 replaced.
     #[must_use]
     pub fn parameter<'a>(&self, name: &str, path: &'a str) -> Cow<'a, str> {
@@ -35,155 +91,231 @@ impl Route {
     }
 }
 
-const fn served(method: &'static str, path: &'static str, name: &'static str, operation: Operation) -> Route {
-    Route { method, path, query: None, name, operation: Some(operation) }
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.method, self.path, self.name)
+    }
 }
 
-const fn later(method: &'static str, path: &'static str, name: &'static str) -> Route {
-    Route { method, path, query: None, name, operation: None }
+/// An operation: a method of [`Api`].
+macro_rules! action {
+    ($method:ident) => {
+        |api, call| Box::pin(api.$method(call))
+    };
 }
 
-const fn later_with(query: &'static str, method: &'static str, path: &'static str, name: &'static str) -> Route {
-    Route { method, path, query: Some(query), name, operation: None }
+/// All routes. One with a query parameter stands before the one on the same path without.
+pub fn routes() -> impl Iterator<Item = &'static Route> {
+    let tables = [
+        FUNCTIONS,
+        INVOCATION,
+        ALIASES,
+        CONCURRENCY,
+        LAYERS,
+        URLS,
+        PERMISSIONS,
+        TAGS,
+        EVENT_INVOKE,
+        SETTINGS,
+        HEARTH,
+        LATER,
+    ];
+    tables.into_iter().flatten()
 }
 
-/// All of them. A route with a query parameter stands before the one on the same path without.
-pub const ROUTES: &[Route] = &[
-    // Served.
-    served("POST", "/2015-03-31/functions", "CreateFunction", Operation::CreateFunction),
-    served("DELETE", "/2015-03-31/functions/{FunctionName}", "DeleteFunction", Operation::DeleteFunction),
-    served("GET", "/2015-03-31/functions/{FunctionName}", "GetFunction", Operation::GetFunction),
-    served(
-        "GET",
-        "/2015-03-31/functions/{FunctionName}/configuration",
-        "GetFunctionConfiguration",
-        Operation::GetFunctionConfiguration,
+/// Functions and versions.
+const FUNCTIONS: &[Route] = &[
+    Route::new("GET", "/2015-03-31/functions", "ListFunctions").served(action!(list_functions)),
+    Route::new("POST", "/2015-03-31/functions", "CreateFunction")
+        .changes(action!(create_function))
+        .body_max(UPLOAD_MAX_BYTES),
+    Route::new("DELETE", "/2015-03-31/functions/{FunctionName}", "DeleteFunction").changes(action!(delete_function)),
+    Route::new("GET", "/2015-03-31/functions/{FunctionName}", "GetFunction").served(action!(get_function)),
+    Route::new("PUT", "/2015-03-31/functions/{FunctionName}/code", "UpdateFunctionCode")
+        .changes(action!(update_function_code))
+        .body_max(UPLOAD_MAX_BYTES),
+    Route::new("GET", "/2015-03-31/functions/{FunctionName}/configuration", "GetFunctionConfiguration")
+        .served(action!(get_function_configuration)),
+    Route::new("PUT", "/2015-03-31/functions/{FunctionName}/configuration", "UpdateFunctionConfiguration")
+        .changes(action!(update_function_configuration)),
+    Route::new("GET", "/2015-03-31/functions/{FunctionName}/versions", "ListVersionsByFunction")
+        .served(action!(list_versions_by_function)),
+    Route::new("POST", "/2015-03-31/functions/{FunctionName}/versions", "PublishVersion")
+        .changes(action!(publish_version)),
+];
+
+/// Invocations.
+const INVOCATION: &[Route] = &[
+    Route::new("POST", "/2014-11-13/functions/{FunctionName}/invoke-async", "InvokeAsync"),
+    Route::new("POST", "/2015-03-31/functions/{FunctionName}/invocations", "Invoke")
+        .served(action!(invoke))
+        .body_max(SYNC_REQUEST_MAX_BYTES),
+    Route::new(
+        "POST",
+        "/2021-11-15/functions/{FunctionName}/response-streaming-invocations",
+        "InvokeWithResponseStream",
     ),
-    served("POST", "/2015-03-31/functions/{FunctionName}/invocations", "Invoke", Operation::Invoke),
-    served("GET", "/2015-03-31/functions", "ListFunctions", Operation::ListFunctions),
-    served(
-        "GET",
-        "/2015-03-31/functions/{FunctionName}/versions",
-        "ListVersionsByFunction",
-        Operation::ListVersionsByFunction,
-    ),
-    served("POST", "/2015-03-31/functions/{FunctionName}/versions", "PublishVersion", Operation::PublishVersion),
-    served("PUT", "/2015-03-31/functions/{FunctionName}/code", "UpdateFunctionCode", Operation::UpdateFunctionCode),
-    served(
-        "PUT",
-        "/2015-03-31/functions/{FunctionName}/configuration",
-        "UpdateFunctionConfiguration",
-        Operation::UpdateFunctionConfiguration,
-    ),
-    // Ours, for `hearth` and for the links that GetFunction gives.
-    served("GET", "/hearth/v1/workers", "HearthWorkers", Operation::Workers),
-    served("GET", "/hearth/v1/usage", "HearthUsage", Operation::Usage),
-    served("GET", "/hearth/v1/dead-letters", "HearthDeadLetters", Operation::DeadLetters),
-    served("GET", "/hearth/v1/functions/{FunctionName}/logs", "HearthLogs", Operation::Logs),
-    served("GET", "/hearth/v1/functions/{FunctionName}/code", "HearthCode", Operation::Code),
-    // Not yet.
-    later_with("find", "GET", "/2018-10-31/layers", "GetLayerVersionByArn"),
-    later_with(
-        "List",
+];
+
+/// Aliases.
+const ALIASES: &[Route] = &[
+    Route::new("GET", "/2015-03-31/functions/{FunctionName}/aliases", "ListAliases"),
+    Route::new("POST", "/2015-03-31/functions/{FunctionName}/aliases", "CreateAlias"),
+    Route::new("DELETE", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "DeleteAlias"),
+    Route::new("GET", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "GetAlias"),
+    Route::new("PUT", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "UpdateAlias"),
+];
+
+/// Reserved and provisioned concurrency, and the account's limits.
+const CONCURRENCY: &[Route] = &[
+    Route::new("GET", "/2016-08-19/account-settings", "GetAccountSettings"),
+    Route::new("DELETE", "/2017-10-31/functions/{FunctionName}/concurrency", "DeleteFunctionConcurrency"),
+    Route::new("PUT", "/2017-10-31/functions/{FunctionName}/concurrency", "PutFunctionConcurrency"),
+    Route::new("GET", "/2019-09-30/functions/{FunctionName}/concurrency", "GetFunctionConcurrency"),
+    Route::new(
         "GET",
         "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         "ListProvisionedConcurrencyConfigs",
-    ),
-    later("POST", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", "AddLayerVersionPermission"),
-    later("POST", "/2015-03-31/functions/{FunctionName}/policy", "AddPermission"),
-    later("POST", "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint", "CheckpointDurableExecution"),
-    later("POST", "/2015-03-31/functions/{FunctionName}/aliases", "CreateAlias"),
-    later("POST", "/2025-11-30/capacity-providers", "CreateCapacityProvider"),
-    later("POST", "/2020-04-22/code-signing-configs", "CreateCodeSigningConfig"),
-    later("POST", "/2015-03-31/event-source-mappings", "CreateEventSourceMapping"),
-    later("POST", "/2021-10-31/functions/{FunctionName}/url", "CreateFunctionUrlConfig"),
-    later("DELETE", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "DeleteAlias"),
-    later("DELETE", "/2025-11-30/capacity-providers/{CapacityProviderName}", "DeleteCapacityProvider"),
-    later("DELETE", "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}", "DeleteCodeSigningConfig"),
-    later("DELETE", "/2015-03-31/event-source-mappings/{UUID}", "DeleteEventSourceMapping"),
-    later("DELETE", "/2020-06-30/functions/{FunctionName}/code-signing-config", "DeleteFunctionCodeSigningConfig"),
-    later("DELETE", "/2017-10-31/functions/{FunctionName}/concurrency", "DeleteFunctionConcurrency"),
-    later("DELETE", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "DeleteFunctionEventInvokeConfig"),
-    later("DELETE", "/2021-10-31/functions/{FunctionName}/url", "DeleteFunctionUrlConfig"),
-    later("DELETE", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", "DeleteLayerVersion"),
-    later(
+    )
+    .with_query("List"),
+    Route::new(
         "DELETE",
         "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         "DeleteProvisionedConcurrencyConfig",
     ),
-    later("GET", "/2016-08-19/account-settings", "GetAccountSettings"),
-    later("GET", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "GetAlias"),
-    later("GET", "/2025-11-30/capacity-providers/{CapacityProviderName}", "GetCapacityProvider"),
-    later("GET", "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}", "GetCodeSigningConfig"),
-    later("GET", "/2025-12-01/durable-executions/{DurableExecutionArn}", "GetDurableExecution"),
-    later("GET", "/2025-12-01/durable-executions/{DurableExecutionArn}/history", "GetDurableExecutionHistory"),
-    later("GET", "/2025-12-01/durable-executions/{DurableExecutionArn}/state", "GetDurableExecutionState"),
-    later("GET", "/2015-03-31/event-source-mappings/{UUID}", "GetEventSourceMapping"),
-    later("GET", "/2020-06-30/functions/{FunctionName}/code-signing-config", "GetFunctionCodeSigningConfig"),
-    later("GET", "/2019-09-30/functions/{FunctionName}/concurrency", "GetFunctionConcurrency"),
-    later("GET", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "GetFunctionEventInvokeConfig"),
-    later("GET", "/2024-08-31/functions/{FunctionName}/recursion-config", "GetFunctionRecursionConfig"),
-    later("GET", "/2025-11-30/functions/{FunctionName}/function-scaling-config", "GetFunctionScalingConfig"),
-    later("GET", "/2021-10-31/functions/{FunctionName}/url", "GetFunctionUrlConfig"),
-    later("GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", "GetLayerVersion"),
-    later("GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", "GetLayerVersionPolicy"),
-    later("GET", "/2015-03-31/functions/{FunctionName}/policy", "GetPolicy"),
-    later("GET", "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", "GetProvisionedConcurrencyConfig"),
-    later("GET", "/2021-07-20/functions/{FunctionName}/runtime-management-config", "GetRuntimeManagementConfig"),
-    later("POST", "/2014-11-13/functions/{FunctionName}/invoke-async", "InvokeAsync"),
-    later("POST", "/2021-11-15/functions/{FunctionName}/response-streaming-invocations", "InvokeWithResponseStream"),
-    later("GET", "/2015-03-31/functions/{FunctionName}/aliases", "ListAliases"),
-    later("GET", "/2025-11-30/capacity-providers", "ListCapacityProviders"),
-    later("GET", "/2020-04-22/code-signing-configs", "ListCodeSigningConfigs"),
-    later("GET", "/2025-12-01/functions/{FunctionName}/durable-executions", "ListDurableExecutionsByFunction"),
-    later("GET", "/2015-03-31/event-source-mappings", "ListEventSourceMappings"),
-    later("GET", "/2019-09-25/functions/{FunctionName}/event-invoke-config/list", "ListFunctionEventInvokeConfigs"),
-    later("GET", "/2021-10-31/functions/{FunctionName}/urls", "ListFunctionUrlConfigs"),
-    later(
+    Route::new(
         "GET",
-        "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions",
-        "ListFunctionVersionsByCapacityProvider",
+        "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
+        "GetProvisionedConcurrencyConfig",
     ),
-    later(
-        "GET",
-        "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions",
-        "ListFunctionsByCodeSigningConfig",
+    Route::new(
+        "PUT",
+        "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
+        "PutProvisionedConcurrencyConfig",
     ),
-    later("GET", "/2018-10-31/layers/{LayerName}/versions", "ListLayerVersions"),
-    later("GET", "/2018-10-31/layers", "ListLayers"),
-    later("GET", "/2017-03-31/tags/{Resource}", "ListTags"),
-    later("POST", "/2018-10-31/layers/{LayerName}/versions", "PublishLayerVersion"),
-    later("PUT", "/2020-06-30/functions/{FunctionName}/code-signing-config", "PutFunctionCodeSigningConfig"),
-    later("PUT", "/2017-10-31/functions/{FunctionName}/concurrency", "PutFunctionConcurrency"),
-    later("PUT", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "PutFunctionEventInvokeConfig"),
-    later("PUT", "/2024-08-31/functions/{FunctionName}/recursion-config", "PutFunctionRecursionConfig"),
-    later("PUT", "/2025-11-30/functions/{FunctionName}/function-scaling-config", "PutFunctionScalingConfig"),
-    later("PUT", "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", "PutProvisionedConcurrencyConfig"),
-    later("PUT", "/2021-07-20/functions/{FunctionName}/runtime-management-config", "PutRuntimeManagementConfig"),
-    later(
+];
+
+/// Layers and their policies.
+const LAYERS: &[Route] = &[
+    Route::new("GET", "/2018-10-31/layers", "GetLayerVersionByArn").with_query("find"),
+    Route::new("GET", "/2018-10-31/layers", "ListLayers"),
+    Route::new("GET", "/2018-10-31/layers/{LayerName}/versions", "ListLayerVersions"),
+    Route::new("POST", "/2018-10-31/layers/{LayerName}/versions", "PublishLayerVersion"),
+    Route::new("DELETE", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", "DeleteLayerVersion"),
+    Route::new("GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", "GetLayerVersion"),
+    Route::new("GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", "GetLayerVersionPolicy"),
+    Route::new("POST", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", "AddLayerVersionPermission"),
+    Route::new(
         "DELETE",
         "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}",
         "RemoveLayerVersionPermission",
     ),
-    later("DELETE", "/2015-03-31/functions/{FunctionName}/policy/{StatementId}", "RemovePermission"),
-    later("POST", "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail", "SendDurableExecutionCallbackFailure"),
-    later(
+];
+
+/// Function URLs.
+const URLS: &[Route] = &[
+    Route::new("DELETE", "/2021-10-31/functions/{FunctionName}/url", "DeleteFunctionUrlConfig"),
+    Route::new("GET", "/2021-10-31/functions/{FunctionName}/url", "GetFunctionUrlConfig"),
+    Route::new("POST", "/2021-10-31/functions/{FunctionName}/url", "CreateFunctionUrlConfig"),
+    Route::new("PUT", "/2021-10-31/functions/{FunctionName}/url", "UpdateFunctionUrlConfig"),
+    Route::new("GET", "/2021-10-31/functions/{FunctionName}/urls", "ListFunctionUrlConfigs"),
+];
+
+/// Resource policies of functions.
+const PERMISSIONS: &[Route] = &[
+    Route::new("GET", "/2015-03-31/functions/{FunctionName}/policy", "GetPolicy"),
+    Route::new("POST", "/2015-03-31/functions/{FunctionName}/policy", "AddPermission"),
+    Route::new("DELETE", "/2015-03-31/functions/{FunctionName}/policy/{StatementId}", "RemovePermission"),
+];
+
+/// Tags.
+const TAGS: &[Route] = &[
+    Route::new("DELETE", "/2017-03-31/tags/{Resource}", "UntagResource"),
+    Route::new("GET", "/2017-03-31/tags/{Resource}", "ListTags"),
+    Route::new("POST", "/2017-03-31/tags/{Resource}", "TagResource"),
+];
+
+/// What becomes of asynchronous invocations.
+const EVENT_INVOKE: &[Route] = &[
+    Route::new("DELETE", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "DeleteFunctionEventInvokeConfig"),
+    Route::new("GET", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "GetFunctionEventInvokeConfig"),
+    Route::new("POST", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "UpdateFunctionEventInvokeConfig"),
+    Route::new("PUT", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "PutFunctionEventInvokeConfig"),
+    Route::new(
+        "GET",
+        "/2019-09-25/functions/{FunctionName}/event-invoke-config/list",
+        "ListFunctionEventInvokeConfigs",
+    ),
+];
+
+/// Settings that stand beside the configuration.
+const SETTINGS: &[Route] = &[
+    Route::new("GET", "/2021-07-20/functions/{FunctionName}/runtime-management-config", "GetRuntimeManagementConfig"),
+    Route::new("PUT", "/2021-07-20/functions/{FunctionName}/runtime-management-config", "PutRuntimeManagementConfig"),
+    Route::new("GET", "/2024-08-31/functions/{FunctionName}/recursion-config", "GetFunctionRecursionConfig"),
+    Route::new("PUT", "/2024-08-31/functions/{FunctionName}/recursion-config", "PutFunctionRecursionConfig"),
+];
+
+/// Ours, for `hearth` and for the links that GetFunction gives.
+const HEARTH: &[Route] = &[
+    Route::new("GET", "/hearth/v1/dead-letters", "HearthDeadLetters").served(action!(hearth_dead_letters)),
+    Route::new("GET", "/hearth/v1/functions/{FunctionName}/code", "HearthCode").served(action!(hearth_code)),
+    Route::new("GET", "/hearth/v1/functions/{FunctionName}/logs", "HearthLogs").served(action!(hearth_logs)),
+    Route::new("GET", "/hearth/v1/usage", "HearthUsage").served(action!(hearth_usage)),
+    Route::new("GET", "/hearth/v1/workers", "HearthWorkers").served(action!(hearth_workers)),
+];
+
+/// Not served: mappings, code signing, capacity providers, durable executions.
+const LATER: &[Route] = &[
+    Route::new("GET", "/2015-03-31/event-source-mappings", "ListEventSourceMappings"),
+    Route::new("POST", "/2015-03-31/event-source-mappings", "CreateEventSourceMapping"),
+    Route::new("DELETE", "/2015-03-31/event-source-mappings/{UUID}", "DeleteEventSourceMapping"),
+    Route::new("GET", "/2015-03-31/event-source-mappings/{UUID}", "GetEventSourceMapping"),
+    Route::new("PUT", "/2015-03-31/event-source-mappings/{UUID}", "UpdateEventSourceMapping"),
+    Route::new("GET", "/2020-04-22/code-signing-configs", "ListCodeSigningConfigs"),
+    Route::new("POST", "/2020-04-22/code-signing-configs", "CreateCodeSigningConfig"),
+    Route::new("DELETE", "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}", "DeleteCodeSigningConfig"),
+    Route::new("GET", "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}", "GetCodeSigningConfig"),
+    Route::new("PUT", "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}", "UpdateCodeSigningConfig"),
+    Route::new(
+        "GET",
+        "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions",
+        "ListFunctionsByCodeSigningConfig",
+    ),
+    Route::new("DELETE", "/2020-06-30/functions/{FunctionName}/code-signing-config", "DeleteFunctionCodeSigningConfig"),
+    Route::new("GET", "/2020-06-30/functions/{FunctionName}/code-signing-config", "GetFunctionCodeSigningConfig"),
+    Route::new("PUT", "/2020-06-30/functions/{FunctionName}/code-signing-config", "PutFunctionCodeSigningConfig"),
+    Route::new("GET", "/2025-11-30/capacity-providers", "ListCapacityProviders"),
+    Route::new("POST", "/2025-11-30/capacity-providers", "CreateCapacityProvider"),
+    Route::new("DELETE", "/2025-11-30/capacity-providers/{CapacityProviderName}", "DeleteCapacityProvider"),
+    Route::new("GET", "/2025-11-30/capacity-providers/{CapacityProviderName}", "GetCapacityProvider"),
+    Route::new("PUT", "/2025-11-30/capacity-providers/{CapacityProviderName}", "UpdateCapacityProvider"),
+    Route::new(
+        "GET",
+        "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions",
+        "ListFunctionVersionsByCapacityProvider",
+    ),
+    Route::new("GET", "/2025-11-30/functions/{FunctionName}/function-scaling-config", "GetFunctionScalingConfig"),
+    Route::new("PUT", "/2025-11-30/functions/{FunctionName}/function-scaling-config", "PutFunctionScalingConfig"),
+    Route::new(
+        "POST",
+        "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail",
+        "SendDurableExecutionCallbackFailure",
+    ),
+    Route::new(
         "POST",
         "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat",
         "SendDurableExecutionCallbackHeartbeat",
     ),
-    later(
+    Route::new(
         "POST",
         "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed",
         "SendDurableExecutionCallbackSuccess",
     ),
-    later("POST", "/2025-12-01/durable-executions/{DurableExecutionArn}/stop", "StopDurableExecution"),
-    later("POST", "/2017-03-31/tags/{Resource}", "TagResource"),
-    later("DELETE", "/2017-03-31/tags/{Resource}", "UntagResource"),
-    later("PUT", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "UpdateAlias"),
-    later("PUT", "/2025-11-30/capacity-providers/{CapacityProviderName}", "UpdateCapacityProvider"),
-    later("PUT", "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}", "UpdateCodeSigningConfig"),
-    later("PUT", "/2015-03-31/event-source-mappings/{UUID}", "UpdateEventSourceMapping"),
-    later("POST", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "UpdateFunctionEventInvokeConfig"),
-    later("PUT", "/2021-10-31/functions/{FunctionName}/url", "UpdateFunctionUrlConfig"),
+    Route::new("GET", "/2025-12-01/durable-executions/{DurableExecutionArn}", "GetDurableExecution"),
+    Route::new("POST", "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint", "CheckpointDurableExecution"),
+    Route::new("GET", "/2025-12-01/durable-executions/{DurableExecutionArn}/history", "GetDurableExecutionHistory"),
+    Route::new("GET", "/2025-12-01/durable-executions/{DurableExecutionArn}/state", "GetDurableExecutionState"),
+    Route::new("POST", "/2025-12-01/durable-executions/{DurableExecutionArn}/stop", "StopDurableExecution"),
+    Route::new("GET", "/2025-12-01/functions/{FunctionName}/durable-executions", "ListDurableExecutionsByFunction"),
 ];

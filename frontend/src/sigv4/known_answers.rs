@@ -84,7 +84,7 @@ fn a_signature_is_good_for_one_request() {
     let check = |request: &Request<()>, body: &[u8], secret: &str, at: i64| {
         let (parts, ()) = request.clone().into_parts();
         let claim = Claim::read(&parts)?;
-        assert_eq!(verifier.admit(&claim, at)?, "AKID");
+        assert_eq!(verifier.admit(&claim, at, super::SERVICE, false)?, "AKID");
         verifier.verify(&claim, secret, &parts, PayloadHash::of(body))
     };
     let uri: http::Uri = "http://h:1/2015-03-31/functions/a%3Ab?Qualifier=%24LATEST".parse().unwrap();

@@ -14,7 +14,7 @@ fn credentials() -> Credentials {
 fn check(verifier: &Verifier, request: &Request<()>, body: &[u8]) -> Result<(), AuthError> {
     let (parts, ()) = request.clone().into_parts();
     let claim = Claim::read(&parts)?;
-    verifier.admit(&claim, NOW_S)?;
+    verifier.admit(&claim, NOW_S, super::SERVICE, false)?;
     verifier.verify(&claim, "secret", &parts, PayloadHash::of(body))
 }
 

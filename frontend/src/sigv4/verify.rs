@@ -2,11 +2,11 @@
 
 use http::request::Parts;
 
+use super::CLOCK_SKEW_MAX_S;
 use super::canonical::{PayloadHash, canonical_request};
 use super::claim::{Claim, Form, Scope};
 use super::sign::string_to_sign;
 use super::signing_key::{SigningKey, SigningKeys};
-use super::{CLOCK_SKEW_MAX_S, SERVICE};
 use crate::calendar::AmzDate;
 
 /// Headers that change what a request does: if present they must be signed, so that nobody on the way can add them.
@@ -64,13 +64,22 @@ impl Verifier {
         Self { region, keys: SigningKeys::default() }
     }
 
-    /// Checks what the head of the request shows: service, region, dates, session token. Gives the key id to look up.
-    pub fn admit<'c>(&self, claim: &'c Claim<'_>, now_unix_s: i64) -> Result<&'c str, AuthError> {
+    /// Checks what the head of the request shows: service, region (unless the service is the same in all), dates,
+    /// session token. Gives the key id to look up.
+    pub fn admit<'c>(
+        &self,
+        claim: &'c Claim<'_>,
+        now_unix_s: i64,
+        wanted_service: &str,
+        is_global: bool,
+    ) -> Result<&'c str, AuthError> {
         let Scope { key_id, date, region, service } = claim.scope()?;
-        if service != SERVICE {
-            return Err(AuthError::Scope(format!("Credential should be scoped to correct service: '{SERVICE}'.")));
+        if service != wanted_service {
+            let text = format!("Credential should be scoped to correct service: '{wanted_service}'.");
+            return Err(AuthError::Scope(text));
         }
-        if self.region.as_ref().is_some_and(|wanted| wanted != region) || region.is_empty() {
+        let elsewhere = self.region.as_ref().is_some_and(|wanted| wanted != region) && !is_global;
+        if elsewhere || region.is_empty() {
             return Err(AuthError::Scope("Credential should be scoped to a valid region.".to_owned()));
         }
         let signed_on = claim.date.date();

@@ -69,6 +69,7 @@ impl Platform {
         let database = Database::open(&dir.path().join("state")).await.unwrap();
         let deps = Deps {
             catalog: database.catalog(),
+            documents: database.documents(),
             bundles: Arc::new(FileBundles::open(&dir.path().join("bundles")).await.unwrap()),
             events: database.events(),
             usage: database.usage(),

@@ -7,6 +7,7 @@ use hearth_protocol::placement::{FleetWorker, WorkerCondition};
 use hearth_protocol::worker_manager::{Fleet, HeldSlot};
 use serde::Serialize;
 
+use super::super::call::Call;
 use super::super::{Api, json};
 use crate::errors::ApiError;
 
@@ -59,7 +60,7 @@ struct SlotView {
 }
 
 impl Api {
-    pub(in super::super) async fn hearth_workers(&self) -> Result<Response, ApiError> {
+    pub(in super::super) async fn hearth_workers(&self, _call: Call) -> Result<Response, ApiError> {
         json(200, &FleetView::from(self.deps.manager.fleet().await?))
     }
 }
