@@ -98,6 +98,14 @@ text_id!(
         && v.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 );
 text_id!(
+    /// The name of an alias: 1–128 of letters, digits, `-` and `_`, not digits only, which would be a version
+    /// (AWS: CreateAlias, `Name`).
+    AliasName, "alias name", "1 to 128 letters, digits, hyphens and underscores, not digits only",
+        |v| (1..=128).contains(&v.len())
+            && v.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            && !v.bytes().all(|b| b.is_ascii_digit())
+);
+text_id!(
     /// One request through the public API, from reply header to log line; a UUID in practice.
     RequestId, "request id", "1 to 64 letters, digits, and any of - _ . :", |v| is_token(v, 64)
 );
@@ -250,6 +258,10 @@ mod tests {
         assert!(FunctionName::new(&"x".repeat(64)).is_ok());
         for bad in ["", "a b", "a.b", "ä", &"x".repeat(65)] {
             assert!(FunctionName::new(bad).is_err(), "{bad:?} was taken for a function name");
+        }
+        assert!(AliasName::new("prod-2_b").is_ok());
+        for bad in ["", "12", "a.b", "$LATEST", &"x".repeat(129)] {
+            assert!(AliasName::new(bad).is_err(), "{bad:?} was taken for an alias name");
         }
         assert!(AccountId::new("000000000000").is_ok());
         assert!(AccountId::new("00000000000a").is_err());

@@ -18,8 +18,8 @@ pub mod timing;
 
 pub use function::{FunctionRef, FunctionSpec};
 pub use id::{
-    AccountId, BundleDigest, ClaimId, FunctionName, HolderId, InvalidId, RequestId, RevisionId, SlotId, Version,
-    WorkerId,
+    AccountId, AliasName, BundleDigest, ClaimId, FunctionName, HolderId, InvalidId, RequestId, RevisionId, SlotId,
+    Version, WorkerId,
 };
 pub use invocation::{FunctionError, FunctionResponse, InitFailure, InvocationUsage, SlotOutcome};
 pub use isolation::Isolation;

@@ -45,6 +45,7 @@ use crate::errors::{ApiError, Code};
 use crate::invocation::Invoker;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
+use crate::resolution::Resolver;
 use crate::sigv4::{AuthError, Claim, Verifier};
 use crate::{Config, Deps};
 use body::BodyBudget;
@@ -61,6 +62,7 @@ const INLINE_MAX_BYTES: usize = 256 * 1024;
 pub(crate) struct Api {
     pub(crate) config: Config,
     deps: Deps,
+    resolver: Resolver,
     pub(crate) invoker: Arc<Invoker>,
     activator: Activator,
     metering: Arc<Metering>,
@@ -92,9 +94,11 @@ impl Api {
         let bodies = BodyBudget::new(config.body_memory_bytes, config.body_timeout);
         let (specs, changes) = (SpecCache::default(), ChangeLocks::default());
         let changing = TaskTracker::new();
+        let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
         Self {
             config,
             deps,
+            resolver,
             invoker,
             metering,
             activator,

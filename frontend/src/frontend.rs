@@ -22,6 +22,7 @@ use crate::bundle_cleanup;
 use crate::invocation::{EventRuns, Invoker};
 use crate::metering::Metering;
 use crate::metrics::Metrics;
+use crate::resolution::Resolver;
 use crate::server;
 
 /// What a frontend works with.
@@ -126,8 +127,8 @@ impl Frontend {
 }
 
 fn event_deps(config: &Config, deps: &Deps, invoker: &Arc<Invoker>) -> asynchronous::Deps {
-    let runs =
-        EventRuns { catalog: deps.catalog.clone(), invoker: invoker.clone(), capacity_wait: config.capacity_wait };
+    let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
+    let runs = EventRuns { resolver, invoker: invoker.clone(), capacity_wait: config.capacity_wait };
     asynchronous::Deps {
         events: deps.events.clone(),
         catalog: deps.catalog.clone(),

@@ -9,8 +9,10 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+pub mod alias;
 mod api;
 pub mod asynchronous;
+pub mod belongings;
 mod bundle_cleanup;
 pub mod calendar;
 mod config;
@@ -19,6 +21,7 @@ mod frontend;
 pub mod invocation;
 pub mod metering;
 mod metrics;
+pub mod resolution;
 mod server;
 pub mod sigv4;
 pub mod validation;

@@ -124,6 +124,7 @@ fn event(request_id: &str) -> Event {
         account: account(),
         name: "f".parse().unwrap(),
         version: Version::Latest,
+        alias: None,
         invoked_arn: format!("{ARN}:f"),
         payload: Bytes::from_static(b"{\"n\":1}"),
         accepted_unix_ms: START_UNIX_MS,

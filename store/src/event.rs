@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hearth_domain::{AccountId, FunctionName, RequestId, Version};
+use hearth_domain::{AccountId, AliasName, FunctionName, RequestId, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreFailure;
@@ -73,8 +73,11 @@ pub struct Event {
     pub account: AccountId,
     /// Which function.
     pub name: FunctionName,
-    /// Which version.
+    /// Which version; of an event for an alias, the one it meant when the event was accepted.
     pub version: Version,
+    /// The alias it was sent to: the version that runs is the one this means then.
+    #[serde(default)]
+    pub alias: Option<AliasName>,
     /// The ARN as it was invoked.
     pub invoked_arn: String,
     /// The payload.

@@ -8,6 +8,7 @@ use hearth_store::CatalogError;
 
 use super::Api;
 use super::call::Call;
+use crate::belongings;
 use crate::errors::ApiError;
 use crate::validation::{NameForm, Qualifier};
 
@@ -33,6 +34,8 @@ impl Api {
         if self.deps.catalog.get(account, name, Version::Latest).await?.is_none() {
             return Err(ApiError::function_not_found(&target.arn(call.addressee(&self.config.region))));
         }
+        let qualifier = version.map(|version| version.to_string());
+        belongings::remove(&*self.deps.documents, account, name, qualifier.as_deref()).await?;
         match self.deps.catalog.delete(account, name, version).await {
             Ok(()) | Err(CatalogError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -21,6 +21,7 @@ use super::changes::not_now;
 use super::{Api, INLINE_MAX_BYTES};
 use crate::errors::{ApiError, Code};
 use crate::invocation::{Answer, Invocation};
+use crate::resolution::Resolved;
 use crate::validation::{NameForm, Target, ValidationErrors};
 
 /// Longest `X-Amzn-Trace-Id` passed on, bytes. Ours: real ones have about 100.
@@ -38,7 +39,8 @@ impl Api {
     pub(super) async fn invoke(&self, call: Call) -> Result<Response, ApiError> {
         let (invocation_type, log_tail) = read_headers(&call)?;
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
-        let record = self.record(&call, &target).await?;
+        let resolved = self.resolved(&call, &target).await?;
+        let record = &resolved.record;
         match &record.state {
             FunctionState::Active => {}
             FunctionState::Pending => {
@@ -51,8 +53,8 @@ impl Api {
         let payload = read_payload(&call, invocation_type).await?;
         match invocation_type {
             InvocationType::DryRun => reply(204, record.function.version, Body::empty()),
-            InvocationType::Event => self.accept_event(&call, &target, &record, payload).await,
-            InvocationType::RequestResponse => self.run(&call, &target, &record, payload, log_tail).await,
+            InvocationType::Event => self.accept_event(&call, &target, &resolved, payload).await,
+            InvocationType::RequestResponse => self.run(&call, &target, record, payload, log_tail).await,
         }
     }
 
@@ -99,15 +101,17 @@ impl Api {
         &self,
         call: &Call,
         target: &Target,
-        record: &FunctionRecord,
+        resolved: &Resolved,
         payload: Bytes,
     ) -> Result<Response, ApiError> {
+        let record = &resolved.record;
         let now = Clock::unix_ms();
         let event = Event {
             request_id: call.request_id.clone(),
             account: call.key.account.clone(),
             name: record.function.name.clone(),
             version: record.function.version,
+            alias: resolved.alias.as_ref().map(|alias| alias.name.clone()),
             invoked_arn: target.arn(call.addressee(&self.config.region)),
             payload,
             accepted_unix_ms: now,

@@ -14,6 +14,7 @@ use super::call::Call;
 use super::configuration::{FunctionConfiguration, View};
 use super::{Api, json};
 use crate::errors::ApiError;
+use crate::resolution::Resolved;
 use crate::validation::{NameForm, Target, ValidationErrors};
 
 /// Largest `MaxItems` that may be asked for (service model, `MaxListItems`).
@@ -55,13 +56,20 @@ struct ListVersions<'a> {
 }
 
 impl Api {
-    /// The version that a request means; an alias or a version that is not there is `ResourceNotFoundException`.
+    /// The version that a call to `target` runs; one that is not there is `ResourceNotFoundException`.
+    pub(super) async fn resolved(&self, call: &Call, target: &Target) -> Result<Resolved, ApiError> {
+        let found = self.resolver.resolve(&call.key.account, &target.name, target.qualifier.as_ref()).await?;
+        found.ok_or_else(|| self.not_found(call, target))
+    }
+
+    /// The version that a request to show or change `target` means.
     pub(super) async fn record(&self, call: &Call, target: &Target) -> Result<Arc<FunctionRecord>, ApiError> {
-        let found = match target.version() {
-            Some(version) => self.deps.catalog.get(&call.key.account, &target.name, version).await?,
-            None => None,
-        };
-        found.ok_or_else(|| ApiError::function_not_found(&target.arn(call.addressee(&self.config.region))))
+        let found = self.resolver.look_up(&call.key.account, &target.name, target.qualifier.as_ref()).await?;
+        found.map(|found| found.record).ok_or_else(|| self.not_found(call, target))
+    }
+
+    fn not_found(&self, call: &Call, target: &Target) -> ApiError {
+        ApiError::function_not_found(&target.arn(call.addressee(&self.config.region)))
     }
 
     pub(super) async fn get_function(&self, call: Call) -> Result<Response, ApiError> {

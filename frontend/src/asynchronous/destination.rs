@@ -131,6 +131,7 @@ mod tests {
             account: "000000000000".parse().unwrap(),
             name: "f".parse().unwrap(),
             version: Version::Latest,
+            alias: None,
             invoked_arn: ARN.into(),
             payload: Bytes::copy_from_slice(payload),
             accepted_unix_ms: 0,

@@ -170,6 +170,7 @@ impl EventRunner {
             account: event.account.clone(),
             name: target.name,
             version: target.version,
+            alias: None,
             invoked_arn: target.arn.clone(),
             payload,
             accepted_unix_ms: now_unix_ms,

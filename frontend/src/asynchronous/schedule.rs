@@ -137,6 +137,7 @@ mod tests {
             account: "000000000000".parse().unwrap(),
             name: "f".parse().unwrap(),
             version: Version::Latest,
+            alias: None,
             invoked_arn: "arn".into(),
             payload: Bytes::new(),
             accepted_unix_ms: 1_000_000,

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hearth_domain::FunctionResponse;
-use hearth_store::Catalog;
 use hearth_store::catalog::FunctionState;
 use hearth_store::event::Event;
 
 use crate::asynchronous::{EventInvoker, FailedRun, Outcome};
 use crate::invocation::{Answer, Invocation, Invoker};
+use crate::resolution::{Resolved, Resolver};
+use crate::validation::Qualifier;
 
 /// Looks an event's function up and invokes it.
 pub(crate) struct EventRuns {
-    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) resolver: Resolver,
     pub(crate) invoker: Arc<Invoker>,
     pub(crate) capacity_wait: Duration,
 }
@@ -22,8 +23,12 @@ pub(crate) struct EventRuns {
 #[async_trait]
 impl EventInvoker for EventRuns {
     async fn invoke_event(&self, event: &Event) -> Outcome {
-        let record = match self.catalog.get(&event.account, &event.name, event.version).await {
-            Ok(Some(record)) => record,
+        let qualifier = match &event.alias {
+            Some(alias) => Qualifier::Alias(alias.to_string()),
+            None => Qualifier::Version(event.version),
+        };
+        let record = match self.resolver.resolve(&event.account, &event.name, Some(&qualifier)).await {
+            Ok(Some(Resolved { record, .. })) => record,
             Ok(None) => return Outcome::NoFunction,
             Err(failure) => return deferred(failure),
         };
@@ -43,9 +48,10 @@ impl EventInvoker for EventRuns {
         });
         match answer.await {
             Ok(Answer { response: FunctionResponse::Success(_), .. }) => Outcome::Succeeded,
-            Ok(Answer { response: FunctionResponse::Error(error), .. }) => {
-                Outcome::FunctionError(FailedRun { executed_version: event.version, document: error.document })
-            }
+            Ok(Answer { response: FunctionResponse::Error(error), .. }) => Outcome::FunctionError(FailedRun {
+                executed_version: record.function.version,
+                document: error.document,
+            }),
             Err(error) => deferred(error),
         }
     }

@@ -45,6 +45,7 @@ pub(crate) fn event(request_id: &str, due_unix_ms: u64, payload: &[u8]) -> Event
         account: account(),
         name: "f".parse().unwrap(),
         version: Version::Latest,
+        alias: None,
         invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),
         payload: Bytes::copy_from_slice(payload),
         accepted_unix_ms: 1,
