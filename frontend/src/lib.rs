@@ -21,6 +21,7 @@ mod frontend;
 pub mod invocation;
 pub mod metering;
 mod metrics;
+pub mod policy;
 pub mod resolution;
 mod server;
 pub mod sigv4;
