@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AccountId, BundleDigest, FunctionName, RevisionId, Version};
 use crate::isolation::Isolation;
+use crate::logging::Logging;
 use crate::runtime::Runtime;
 use crate::size::{EphemeralStorage, MemorySize, Timeout};
 
@@ -57,6 +58,12 @@ pub struct FunctionSpec {
     pub environment: BTreeMap<String, String>,
     /// Its code.
     pub bundle: BundleDigest,
+    /// Its layers, merged under `/opt`, a later one over an earlier one; at most [`crate::limits::LAYERS_MAX`].
+    #[serde(default)]
+    pub layers: Vec<BundleDigest>,
+    /// How its log is written, and where.
+    #[serde(default)]
+    pub logging: Logging,
     /// The least isolation it may run in; `None` leaves that to the workers.
     #[serde(default)]
     pub isolation: Option<Isolation>,

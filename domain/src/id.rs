@@ -19,7 +19,7 @@ pub struct InvalidId {
 }
 
 impl InvalidId {
-    fn new(kind: &'static str, value: &str, rule: &'static str) -> Self {
+    pub(crate) fn new(kind: &'static str, value: &str, rule: &'static str) -> Self {
         Self { kind, value: value.chars().take(200).collect(), rule }
     }
 }
@@ -125,6 +125,22 @@ text_id!(
     /// One claim of one holder; claiming again with the same id creates nothing new.
     ClaimId, "claim id", "1 to 64 letters, digits, and any of - _ . :", |v| is_token(v, 64)
 );
+text_id!(
+    /// A log group (CloudWatch Logs: CreateLogGroup, `logGroupName`). AWS allows 512 characters; ours is one file name.
+    LogGroup, "log group", "1 to 254 letters, digits, and any of . - _ / #", |v| (1..=254).contains(&v.len())
+        && v.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/' | b'#'))
+);
+
+impl LogGroup {
+    /// The group that a function writes to unless it names another: `/aws/lambda/NAME`.
+    #[must_use]
+    pub fn of_function(name: &FunctionName) -> Self {
+        Self(Arc::from(format!("{}{name}", Self::FUNCTIONS)))
+    }
+
+    /// How the names of functions' own groups begin.
+    pub const FUNCTIONS: &str = "/aws/lambda/";
+}
 
 /// A slot: one execution environment on one worker, from its claim to its end. Never used twice in a fleet:
 /// placement draws it at random.

@@ -10,6 +10,7 @@ pub mod invocation;
 pub mod isolation;
 pub mod lease;
 pub mod limits;
+pub mod logging;
 pub mod runtime;
 pub mod size;
 pub mod slot;
@@ -18,12 +19,13 @@ pub mod timing;
 
 pub use function::{FunctionRef, FunctionSpec};
 pub use id::{
-    AccountId, AliasName, BundleDigest, ClaimId, FunctionName, HolderId, InvalidId, RequestId, RevisionId, SlotId,
-    Version, WorkerId,
+    AccountId, AliasName, BundleDigest, ClaimId, FunctionName, HolderId, InvalidId, LogGroup, RequestId, RevisionId,
+    SlotId, Version, WorkerId,
 };
 pub use invocation::{FunctionError, FunctionResponse, InitFailure, InvocationUsage, SlotOutcome};
 pub use isolation::Isolation;
 pub use lease::{FencingToken, Lease, LeaseTerms};
+pub use logging::{LogFormat, LogLevel, Logging};
 pub use runtime::Runtime;
 pub use size::{EphemeralStorage, MemorySize, Timeout};
 pub use slot::{SlotEvent, SlotState};

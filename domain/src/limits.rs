@@ -27,6 +27,8 @@ pub const ASYNC_REQUEST_MAX_BYTES: usize = 1024 * 1024;
 pub const BUNDLE_ZIP_MAX_BYTES: usize = 50 * 1024 * 1024;
 /// Largest unzipped bundle, bytes (250 MB).
 pub const BUNDLE_UNZIPPED_MAX_BYTES: u64 = 250 * 1024 * 1024;
+/// Most layers of a function.
+pub const LAYERS_MAX: usize = 5;
 /// Most entries of a bundle. Ours: Lambda names none; this bounds the work of one upload.
 pub const BUNDLE_MAX_ENTRIES: usize = 65_536;
 /// Largest environment of a function: all keys and values together, bytes (4 KB).

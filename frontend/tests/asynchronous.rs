@@ -158,6 +158,8 @@ fn function(name: &str, dead_letter_target: Option<String>) -> FunctionRecord {
         dead_letter_target,
         tags: BTreeMap::new(),
         snap_start: false,
+        layers: Vec::new(),
+        logging: hearth_domain::Logging::default(),
         state: FunctionState::Active,
         last_update: UpdateStatus::Successful,
     }

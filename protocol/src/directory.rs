@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use hearth_domain::{FencingToken, SlotId, WorkerId};
 
 use crate::worker::{
-    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogPage,
-    LogQuery,
+    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogDeletion,
+    LogList, LogListQuery, LogPage, LogQuery,
 };
 use crate::{Unreachable, Worker, WorkerDirectory, WorkerEndpoint};
 
@@ -76,6 +76,14 @@ impl Worker for NoSuchWorker {
     }
 
     async fn read_log(&self, _: LogQuery) -> Result<LogPage, Unreachable> {
+        Err(self.0.clone())
+    }
+
+    async fn list_logs(&self, _: LogListQuery) -> Result<LogList, Unreachable> {
+        Err(self.0.clone())
+    }
+
+    async fn delete_log(&self, _: LogDeletion) -> Result<(), Unreachable> {
         Err(self.0.clone())
     }
 }

@@ -5,6 +5,7 @@
 //! except through that type's own check.
 
 mod collections;
+mod logs;
 mod placement;
 #[cfg(test)]
 mod round_trip;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use hearth_domain::{
-    AccountId, FencingToken, FunctionName, FunctionResponse, FunctionSpec, HolderId, InitFailure, InvocationUsage,
+    AccountId, FencingToken, FunctionResponse, FunctionSpec, HolderId, InitFailure, InvocationUsage, LogGroup,
     RequestId, SlotId, SlotOutcome, WorkerId,
 };
 
@@ -30,8 +30,15 @@ pub trait Worker: Send + Sync + 'static {
     /// Drains slots and destroys them. Slots it does not know, and older tokens than the newest, are ignored.
     async fn reclaim(&self, slots: Vec<(SlotId, FencingToken)>) -> Result<(), Unreachable>;
 
-    /// Reads a function's log, oldest first.
+    /// Reads a log group, oldest line first.
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, Unreachable>;
+
+    /// The log groups that this worker has lines of, or the streams of one. A group with very many streams is listed
+    /// with those written to last.
+    async fn list_logs(&self, query: LogListQuery) -> Result<LogList, Unreachable>;
+
+    /// Removes a log group with all its streams. One that is not there is as good as removed.
+    async fn delete_log(&self, deletion: LogDeletion) -> Result<(), Unreachable>;
 }
 
 /// Finds the worker behind an endpoint: the role itself, or a client.
@@ -190,13 +197,19 @@ pub enum Fenced {
     Unknown,
 }
 
-/// Which part of a function's log.
+/// Which part of a log group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogQuery {
-    /// Whose function.
+    /// Whose group.
     pub account: AccountId,
     /// Its name.
-    pub name: FunctionName,
+    pub group: LogGroup,
+    /// Only lines of this stream.
+    pub stream: Option<String>,
+    /// Only lines from this moment on, Unix milliseconds.
+    pub from_unix_ms: u64,
+    /// Only lines from before this moment, Unix milliseconds.
+    pub until_unix_ms: u64,
     /// Where to go on: the `next` of the page before, or 0 for the oldest line kept.
     pub after: u64,
     /// Most lines, from 1.
@@ -205,22 +218,72 @@ pub struct LogQuery {
     pub wait: Duration,
 }
 
-/// Part of a function's log.
+impl LogQuery {
+    /// All of a group, from its oldest line.
+    #[must_use]
+    pub fn all(account: AccountId, group: LogGroup, limit: u32) -> Self {
+        let (from_unix_ms, until_unix_ms) = (0, u64::MAX);
+        Self { account, group, stream: None, from_unix_ms, until_unix_ms, after: 0, limit, wait: Duration::ZERO }
+    }
+}
+
+/// Part of a log group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogPage {
     /// The lines.
     pub lines: Vec<LogLine>,
-    /// Where to go on.
+    /// Where to go on: the number of the last line that was looked at.
     pub next: u64,
+    /// Whether there was nothing more to look at.
+    pub at_end: bool,
 }
 
-/// One line of a function's log.
+/// One line of a log group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
+    /// Its place in this worker's part of the group: grows from line to line.
+    pub number: u64,
     /// When the worker got it, Unix milliseconds.
     pub unix_ms: u64,
+    /// The stream it belongs to: one for each execution environment.
+    pub stream: Arc<str>,
     /// The request it belongs to; `None` for what init or an idle environment wrote.
     pub request_id: Option<RequestId>,
     /// The text without its line feed; invalid UTF-8 replaced.
     pub text: String,
+}
+
+/// Asks what logs there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogListQuery {
+    /// Whose.
+    pub account: AccountId,
+    /// The group whose streams are wanted; `None` for the groups of the account.
+    pub group: Option<LogGroup>,
+}
+
+/// Groups or streams by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogList(pub Vec<LogSummary>);
+
+/// What a worker has of a group or stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSummary {
+    /// Its name.
+    pub name: String,
+    /// When its first line that is kept came, Unix milliseconds.
+    pub first_unix_ms: u64,
+    /// When its last line came, Unix milliseconds.
+    pub last_unix_ms: u64,
+    /// What is kept of it, bytes.
+    pub bytes: u64,
+}
+
+/// Removes a log group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogDeletion {
+    /// Whose.
+    pub account: AccountId,
+    /// Which.
+    pub group: LogGroup,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hearth_domain::{
-    AccountId, BundleDigest, EphemeralStorage, FunctionName, FunctionRef, FunctionSpec, Isolation, MemorySize,
+    AccountId, BundleDigest, EphemeralStorage, FunctionName, FunctionRef, FunctionSpec, Isolation, Logging, MemorySize,
     RevisionId, Runtime, Timeout, Version,
 };
 use serde::{Deserialize, Serialize};
@@ -138,10 +138,30 @@ pub struct FunctionRecord {
     /// `SnapStart: {ApplyOn: PublishedVersions}`.
     #[serde(default)]
     pub snap_start: bool,
+    /// `Layers`, in the order in which they are merged.
+    #[serde(default)]
+    pub layers: Vec<FunctionLayer>,
+    /// `LoggingConfig`.
+    #[serde(default)]
+    pub logging: Logging,
     /// `State`.
     pub state: FunctionState,
     /// `LastUpdateStatus`.
     pub last_update: UpdateStatus,
+}
+
+/// A layer version that a function uses, as it was when the function took it: it goes on running when the layer version
+/// is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionLayer {
+    /// The layer version's ARN.
+    pub arn: String,
+    /// Its content.
+    pub bundle: BundleDigest,
+    /// Size of its zip, bytes.
+    pub code_size: u64,
+    /// Size of its files, bytes.
+    pub unzipped_bytes: u64,
 }
 
 /// `State` of a function version (AWS: FunctionConfiguration).
@@ -203,6 +223,8 @@ impl FunctionRecord {
             bundle: self.bundle,
             isolation: self.isolation(),
             snap_start: self.is_optimized(),
+            layers: self.layers.iter().map(|layer| layer.bundle).collect(),
+            logging: self.logging.clone(),
         }
     }
 }

@@ -170,6 +170,8 @@ fn function(n: u32) -> Arc<FunctionSpec> {
         bundle: BundleDigest([0; 32]),
         isolation: None,
         snap_start: false,
+        layers: Vec::new(),
+        logging: hearth_domain::Logging::default(),
     })
 }
 

@@ -1,11 +1,11 @@
-//! What functions wrote: kept per function in segment files, read by cursor, followed without polling.
+//! What functions wrote: kept by log group in segment files, read by cursor, followed without polling.
 //!
 //! ```text
 //! slot tasks ──write (never waits)──▶ queue ──▶ writer task ──▶ segment files ◀── read(after, limit, wait)
 //! ```
 //!
 //! Invariants: [`Logs::write`] does no I/O and never blocks: above [`QUEUE_MAX_BYTES`] it drops and counts, and the
-//! function's log says so. A line's number only grows, also over restarts and after all of a log was evicted. A torn
+//! group says so. A line's number only grows, also over restarts and after all of a log was evicted. A torn
 //! record at the end of a file, left by a crash, is cut off when the log is opened.
 
 mod segment;
@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hearth_daemon::{Clock, OnFailure, Tasks};
-use hearth_domain::{AccountId, FunctionName, RequestId};
-use hearth_protocol::worker::{LogPage, LogQuery};
+use hearth_domain::{AccountId, LogGroup, RequestId};
+use hearth_protocol::worker::{LogDeletion, LogList, LogListQuery, LogPage, LogQuery};
 use prometheus::IntCounter;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
@@ -38,13 +38,44 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// Longest wait that one read asks for.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Whose log.
+/// Which log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LogKey {
     /// The account.
     pub(crate) account: AccountId,
-    /// The function, all its versions together.
-    pub(crate) name: FunctionName,
+    /// The group: in general all versions of one function together.
+    pub(crate) group: LogGroup,
+}
+
+/// Where an execution environment's lines go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LogSource {
+    /// The log.
+    pub(crate) key: LogKey,
+    /// The environment's stream in it.
+    pub(crate) stream: Arc<str>,
+}
+
+/// An entry with the stream it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamped {
+    stream: Arc<str>,
+    entry: LogEntry,
+}
+
+/// Which lines of a group are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Selection {
+    stream: Option<String>,
+    from_unix_ms: u64,
+    until_unix_ms: u64,
+}
+
+impl Selection {
+    fn has(&self, record: &segment::Record<'_>) -> bool {
+        (self.from_unix_ms..self.until_unix_ms).contains(&record.unix_ms)
+            && self.stream.as_ref().is_none_or(|stream| stream == record.stream)
+    }
 }
 
 /// One or more whole lines that came together.
@@ -61,7 +92,7 @@ pub(crate) struct LogEntry {
 /// The logs of a worker.
 #[derive(Debug)]
 pub(crate) struct Logs {
-    queue: mpsc::Sender<(Arc<LogKey>, LogEntry)>,
+    queue: mpsc::Sender<(Arc<LogSource>, LogEntry)>,
     backlog: Arc<Backlog>,
     store: Arc<Mutex<LogStore>>,
     flushed: watch::Receiver<u64>,
@@ -70,7 +101,7 @@ pub(crate) struct Logs {
 #[derive(Debug, Default)]
 struct Backlog {
     bytes: AtomicUsize,
-    dropped: Mutex<BTreeMap<Arc<LogKey>, u64>>,
+    dropped: Mutex<BTreeMap<Arc<LogSource>, u64>>,
 }
 
 impl Logs {
@@ -88,12 +119,12 @@ impl Logs {
     }
 
     /// Keeps an entry. Never waits.
-    pub(crate) fn write(&self, key: &Arc<LogKey>, entry: LogEntry) {
+    pub(crate) fn write(&self, source: &Arc<LogSource>, entry: LogEntry) {
         let bytes = entry.text.len();
         let queued = self.backlog.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if queued + bytes > QUEUE_MAX_BYTES || self.queue.try_send((key.clone(), entry)).is_err() {
+        if queued + bytes > QUEUE_MAX_BYTES || self.queue.try_send((source.clone(), entry)).is_err() {
             self.backlog.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.backlog.count_dropped(key);
+            self.backlog.count_dropped(source);
         }
     }
 
@@ -102,6 +133,7 @@ impl Logs {
         let mut flushed = self.flushed.clone();
         let give_up = tokio::time::sleep(query.wait.min(WAIT_MAX));
         tokio::pin!(give_up);
+        let mut query = query;
         loop {
             flushed.mark_unchanged();
             let (store, wanted) = (self.store.clone(), query.clone());
@@ -109,36 +141,64 @@ impl Logs {
             if !page.lines.is_empty() || query.wait.is_zero() {
                 return Ok(page);
             }
+            // What was looked at and not wanted is not looked at again.
+            query.after = page.next;
             tokio::select! {
                 () = &mut give_up => return Ok(page),
                 changed = flushed.changed() => if changed.is_err() { return Ok(page) },
             }
         }
     }
+
+    /// The groups of an account, or the streams of a group.
+    pub(crate) async fn list(&self, query: LogListQuery) -> io::Result<LogList> {
+        let store = self.store.clone();
+        let listed = spawn_blocking(move || {
+            let store = store.lock().unwrap_or_else(PoisonError::into_inner);
+            let LogListQuery { account, group } = query;
+            let Some(group) = group else { return Ok(store.groups(&account)) };
+            let span = store.span(&LogKey { account, group }, 0);
+            drop(store);
+            span.map_or_else(|| Ok(Vec::new()), |span| span.streams())
+        });
+        listed.await.map_err(io::Error::other)?.map(LogList)
+    }
+
+    /// Removes a group.
+    pub(crate) async fn delete(&self, deletion: LogDeletion) -> io::Result<()> {
+        let (store, key) = (self.store.clone(), LogKey { account: deletion.account, group: deletion.group });
+        let deleted = spawn_blocking(move || store.lock().unwrap_or_else(PoisonError::into_inner).delete(&key));
+        deleted.await.map_err(io::Error::other)?
+    }
 }
 
 fn read_page(store: &Mutex<LogStore>, query: &LogQuery) -> io::Result<LogPage> {
-    let key = LogKey { account: query.account.clone(), name: query.name.clone() };
+    let key = LogKey { account: query.account.clone(), group: query.group.clone() };
+    let selection = Selection {
+        stream: query.stream.clone(),
+        from_unix_ms: query.from_unix_ms,
+        until_unix_ms: query.until_unix_ms,
+    };
     let span = store.lock().unwrap_or_else(PoisonError::into_inner).span(&key, query.after);
     span.map_or_else(
-        || Ok(LogPage { lines: Vec::new(), next: query.after }),
-        |span| span.read(query.after, query.limit),
+        || Ok(LogPage { lines: Vec::new(), next: query.after, at_end: true }),
+        |span| span.read(query.after, query.limit, &selection),
     )
 }
 
 impl Backlog {
-    fn count_dropped(&self, key: &Arc<LogKey>) {
-        *self.dropped.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default() += 1;
+    fn count_dropped(&self, source: &Arc<LogSource>) {
+        *self.dropped.lock().unwrap_or_else(PoisonError::into_inner).entry(source.clone()).or_default() += 1;
     }
 
-    fn take_dropped(&self) -> BTreeMap<Arc<LogKey>, u64> {
+    fn take_dropped(&self) -> BTreeMap<Arc<LogSource>, u64> {
         std::mem::take(&mut *self.dropped.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// Owner of the queue's end: writes what waits, in one go, then lets more gather.
 struct Writer {
-    entries: mpsc::Receiver<(Arc<LogKey>, LogEntry)>,
+    entries: mpsc::Receiver<(Arc<LogSource>, LogEntry)>,
     backlog: Arc<Backlog>,
     store: Arc<Mutex<LogStore>>,
     flushed: watch::Sender<u64>,
@@ -164,18 +224,25 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, first: (Arc<LogKey>, LogEntry)) -> Result<(), String> {
-        let mut batch = BTreeMap::<Arc<LogKey>, Vec<LogEntry>>::new();
+    async fn write(&mut self, first: (Arc<LogSource>, LogEntry)) -> Result<(), String> {
+        let mut batch = BTreeMap::<LogKey, Vec<Stamped>>::new();
+        let mut add = |source: &LogSource, entry| {
+            let stamped = Stamped { stream: source.stream.clone(), entry };
+            match batch.get_mut(&source.key) {
+                Some(entries) => entries.push(stamped),
+                None => drop(batch.insert(source.key.clone(), vec![stamped])),
+            }
+        };
         let mut bytes = 0;
         let mut next = Some(first);
-        while let Some((key, entry)) = next {
+        while let Some((source, entry)) = next {
             bytes += entry.text.len();
-            batch.entry(key).or_default().push(entry);
+            add(&source, entry);
             next = self.entries.try_recv().ok();
         }
-        for (key, count) in self.backlog.take_dropped() {
+        for (source, count) in self.backlog.take_dropped() {
             self.dropped.inc_by(count);
-            batch.entry(key).or_default().push(dropped_note(count));
+            add(&source, dropped_note(count));
         }
         let store = self.store.clone();
         let written = spawn_blocking(move || {
@@ -187,7 +254,7 @@ impl Writer {
         // A full disk costs lines, never the worker.
         if let Some((key, error)) = failed {
             self.dropped.inc();
-            error!(account = %key.account, function = %key.name, %error, "log lines were lost");
+            error!(account = %key.account, group = %key.group, %error, "log lines were lost");
         }
         self.flushed.send_modify(|flushes| *flushes += 1);
         Ok(())

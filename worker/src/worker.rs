@@ -11,8 +11,8 @@ use hearth_domain::{FencingToken, SlotId};
 use hearth_microvm::{Isolation, Launcher, SandboxError, Unenforced};
 use hearth_protocol::placement::{Capacity, Placement};
 use hearth_protocol::worker::{
-    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogPage,
-    LogQuery,
+    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogDeletion,
+    LogList, LogListQuery, LogPage, LogQuery,
 };
 use hearth_protocol::{Unreachable, Worker as WorkerRole};
 use hearth_store::BundleStore;
@@ -196,6 +196,14 @@ impl WorkerRole for Worker {
 
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, Unreachable> {
         self.host.logs.read(query).await.map_err(|error| self.unreachable(&error))
+    }
+
+    async fn list_logs(&self, query: LogListQuery) -> Result<LogList, Unreachable> {
+        self.host.logs.list(query).await.map_err(|error| self.unreachable(&error))
+    }
+
+    async fn delete_log(&self, deletion: LogDeletion) -> Result<(), Unreachable> {
+        self.host.logs.delete(deletion).await.map_err(|error| self.unreachable(&error))
     }
 }
 

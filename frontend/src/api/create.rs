@@ -167,6 +167,8 @@ fn with_defaults(function: FunctionRef, region: &str, runtime: Runtime) -> Funct
         dead_letter_target: None,
         tags: BTreeMap::new(),
         snap_start: false,
+        layers: Vec::new(),
+        logging: hearth_domain::Logging::default(),
         state: FunctionState::Pending,
         last_update: UpdateStatus::Successful,
     }

@@ -208,7 +208,7 @@ impl Worker for Fleet {
         let page = |lines: &[LogLine]| {
             let after = usize::try_from(query.after).unwrap().min(lines.len());
             let lines: Vec<LogLine> = lines[after..].iter().take(query.limit as usize).cloned().collect();
-            LogPage { next: query.after + lines.len() as u64, lines }
+            LogPage { next: query.after + lines.len() as u64, lines, at_end: true }
         };
         let written = self.line_written.notified();
         let now = page(&self.lines.lock().unwrap());
@@ -217,6 +217,15 @@ impl Worker for Fleet {
         }
         let _ = tokio::time::timeout(query.wait, written).await;
         Ok(page(&self.lines.lock().unwrap()))
+    }
+
+    async fn list_logs(&self, _: LogListQuery) -> Result<LogList, Unreachable> {
+        Ok(LogList::default())
+    }
+
+    async fn delete_log(&self, _: LogDeletion) -> Result<(), Unreachable> {
+        self.lines.lock().unwrap().clear();
+        Ok(())
     }
 }
 
@@ -240,5 +249,6 @@ pub(crate) fn init_failure() -> ReserveError {
 }
 
 pub(crate) fn line(unix_ms: u64, text: &str) -> LogLine {
-    LogLine { unix_ms, request_id: RequestId::new("r-1").ok(), text: text.into() }
+    let stream = "2026/11/22/[$LATEST]00".into();
+    LogLine { number: unix_ms, unix_ms, stream, request_id: RequestId::new("r-1").ok(), text: text.into() }
 }

@@ -16,8 +16,8 @@ use hearth_protocol::placement::{
     Capacity, ClaimOutcome, ClaimRequest, Grant, Load, ReleaseRequest, RenewRequest, SlotReport, WorkerReport,
 };
 use hearth_protocol::worker::{
-    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogPage,
-    LogQuery,
+    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogDeletion,
+    LogList, LogListQuery, LogPage, LogQuery,
 };
 use hearth_protocol::{Placement as _, Unreachable, Worker, WorkerDirectory, WorkerEndpoint};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -79,6 +79,14 @@ impl Worker for Scripted {
     }
 
     async fn read_log(&self, _: LogQuery) -> Result<LogPage, Unreachable> {
+        unreachable!("placement reads no logs")
+    }
+
+    async fn list_logs(&self, _: LogListQuery) -> Result<LogList, Unreachable> {
+        unreachable!("placement reads no logs")
+    }
+
+    async fn delete_log(&self, _: LogDeletion) -> Result<(), Unreachable> {
         unreachable!("placement reads no logs")
     }
 }
@@ -208,6 +216,8 @@ fn function() -> Arc<FunctionSpec> {
         bundle: BundleDigest([7; 32]),
         isolation: None,
         snap_start: false,
+        layers: Vec::new(),
+        logging: hearth_domain::Logging::default(),
     })
 }
 

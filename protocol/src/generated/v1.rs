@@ -43,6 +43,24 @@ pub struct FunctionSpec {
     /// Environments come of a snapshot that was taken after init.
     #[prost(bool, tag = "11")]
     pub snap_start: bool,
+    /// SHA-256 of each layer's zip, in the order in which they are merged.
+    #[prost(bytes = "bytes", repeated, tag = "12")]
+    pub layers_sha256: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Absent: text, in the function's own group.
+    #[prost(message, optional, tag = "13")]
+    pub logging: ::core::option::Option<Logging>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Logging {
+    /// `Text` or `JSON`.
+    #[prost(string, tag = "1")]
+    pub format: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "2")]
+    pub application_level: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "3")]
+    pub system_level: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "4")]
+    pub group: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkerEndpoint {
@@ -1218,13 +1236,19 @@ pub struct LogQuery {
     #[prost(string, tag = "1")]
     pub account: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
-    pub name: ::prost::alloc::string::String,
+    pub group: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub after: u64,
     #[prost(uint32, tag = "4")]
     pub limit: u32,
     #[prost(uint64, tag = "5")]
     pub wait_ns: u64,
+    #[prost(string, optional, tag = "6")]
+    pub stream: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, tag = "7")]
+    pub from_unix_ms: u64,
+    #[prost(uint64, tag = "8")]
+    pub until_unix_ms: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LogPage {
@@ -1232,6 +1256,8 @@ pub struct LogPage {
     pub lines: ::prost::alloc::vec::Vec<LogLine>,
     #[prost(uint64, tag = "2")]
     pub next: u64,
+    #[prost(bool, tag = "3")]
+    pub at_end: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogLine {
@@ -1241,6 +1267,41 @@ pub struct LogLine {
     pub request_id: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, tag = "3")]
     pub text: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "4")]
+    pub number: u64,
+    #[prost(string, tag = "5")]
+    pub stream: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogListQuery {
+    #[prost(string, tag = "1")]
+    pub account: ::prost::alloc::string::String,
+    /// Absent: the groups of the account. Else: the streams of this one.
+    #[prost(string, optional, tag = "2")]
+    pub group: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LogList {
+    #[prost(message, repeated, tag = "1")]
+    pub logs: ::prost::alloc::vec::Vec<LogSummary>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogSummary {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub first_unix_ms: u64,
+    #[prost(uint64, tag = "3")]
+    pub last_unix_ms: u64,
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogDeletion {
+    #[prost(string, tag = "1")]
+    pub account: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub group: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1457,6 +1518,47 @@ pub mod worker_client {
             req.extensions_mut().insert(GrpcMethod::new("hearth.v1.Worker", "ReadLog"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn list_logs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LogListQuery>,
+        ) -> std::result::Result<tonic::Response<super::LogList>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/hearth.v1.Worker/ListLogs",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("hearth.v1.Worker", "ListLogs"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn delete_log(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LogDeletion>,
+        ) -> std::result::Result<tonic::Response<super::Done>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/hearth.v1.Worker/DeleteLog",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("hearth.v1.Worker", "DeleteLog"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1492,6 +1594,14 @@ pub mod worker_server {
             &self,
             request: tonic::Request<super::LogQuery>,
         ) -> std::result::Result<tonic::Response<super::LogPage>, tonic::Status>;
+        async fn list_logs(
+            &self,
+            request: tonic::Request<super::LogListQuery>,
+        ) -> std::result::Result<tonic::Response<super::LogList>, tonic::Status>;
+        async fn delete_log(
+            &self,
+            request: tonic::Request<super::LogDeletion>,
+        ) -> std::result::Result<tonic::Response<super::Done>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct WorkerServer<T> {
@@ -1769,6 +1879,92 @@ pub mod worker_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadLogSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hearth.v1.Worker/ListLogs" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListLogsSvc<T: Worker>(pub Arc<T>);
+                    impl<T: Worker> tonic::server::UnaryService<super::LogListQuery>
+                    for ListLogsSvc<T> {
+                        type Response = super::LogList;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LogListQuery>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Worker>::list_logs(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListLogsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hearth.v1.Worker/DeleteLog" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteLogSvc<T: Worker>(pub Arc<T>);
+                    impl<T: Worker> tonic::server::UnaryService<super::LogDeletion>
+                    for DeleteLogSvc<T> {
+                        type Response = super::Done;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LogDeletion>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Worker>::delete_log(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteLogSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -14,8 +14,8 @@ use crate::generated::v1::worker_client::WorkerClient as Stub;
 use crate::generated::v1::worker_server::{Worker as Service, WorkerServer};
 use crate::wire::Reclaim;
 use crate::worker::{
-    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogPage,
-    LogQuery,
+    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogDeletion,
+    LogList, LogListQuery, LogPage, LogQuery,
 };
 use crate::{Unreachable, Worker};
 
@@ -65,6 +65,14 @@ impl Worker for WorkerClient {
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, Unreachable> {
         self.peer.reply(self.stub().read_log(pb::LogQuery::from(query)).await)
     }
+
+    async fn list_logs(&self, query: LogListQuery) -> Result<LogList, Unreachable> {
+        self.peer.reply(self.stub().list_logs(pb::LogListQuery::from(query)).await)
+    }
+
+    async fn delete_log(&self, deletion: LogDeletion) -> Result<(), Unreachable> {
+        self.peer.done(self.stub().delete_log(pb::LogDeletion::from(deletion)).await)
+    }
 }
 
 /// The role as a gRPC service.
@@ -102,5 +110,16 @@ impl Service for Adapter {
     async fn read_log(&self, request: Request<pb::LogQuery>) -> Result<Response<pb::LogPage>, Status> {
         let query = request.into_inner().try_into()?;
         Ok(Response::new(self.0.read_log(query).await.map_err(unavailable)?.into()))
+    }
+
+    async fn list_logs(&self, request: Request<pb::LogListQuery>) -> Result<Response<pb::LogList>, Status> {
+        let query = request.into_inner().try_into()?;
+        Ok(Response::new(self.0.list_logs(query).await.map_err(unavailable)?.into()))
+    }
+
+    async fn delete_log(&self, request: Request<pb::LogDeletion>) -> Result<Response<pb::Done>, Status> {
+        let deletion = request.into_inner().try_into()?;
+        self.0.delete_log(deletion).await.map_err(unavailable)?;
+        Ok(Response::new(pb::Done {}))
     }
 }

@@ -58,6 +58,9 @@ round_trips! {
     fence: worker::FenceRequest => pb::FenceRequest, strategies::fence();
     fenced: worker::Fenced => pb::FenceReply, strategies::fenced();
     log_query: worker::LogQuery => pb::LogQuery, strategies::log_query();
+    log_list_query: worker::LogListQuery => pb::LogListQuery, strategies::log_list_query();
+    log_list: worker::LogList => pb::LogList, strategies::log_list();
+    log_deletion: worker::LogDeletion => pb::LogDeletion, strategies::log_deletion();
     log_page: worker::LogPage => pb::LogPage, strategies::log_page();
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hearth_domain::limits::ENVIRONMENT_MAX_BYTES;
+use hearth_domain::limits::{ENVIRONMENT_MAX_BYTES, LAYERS_MAX};
 use hearth_domain::{
-    BundleDigest, FencingToken, FunctionRef, FunctionSpec, InitFailure, LeaseTerms, SlotId, SlotOutcome,
+    BundleDigest, FencingToken, FunctionRef, FunctionSpec, InitFailure, LeaseTerms, Logging, SlotId, SlotOutcome,
 };
 
-use super::{Malformed, TEXT_MAX_BYTES, bounded, missing, ns, parsed, required, text};
+use super::{Malformed, TEXT_MAX_BYTES, bounded, missing, nested, ns, parsed, required, text};
 use crate::generated::v1 as pb;
 use crate::{Unreachable, WorkerEndpoint};
 
@@ -54,6 +54,8 @@ impl From<&FunctionSpec> for pb::FunctionSpec {
             bundle_sha256: digest_bytes(&spec.bundle),
             isolation: spec.isolation.map(|isolation| isolation.to_string()),
             snap_start: spec.snap_start,
+            layers_sha256: spec.layers.iter().map(digest_bytes).collect(),
+            logging: Some((&spec.logging).into()),
         }
     }
 }
@@ -79,6 +81,40 @@ impl TryFrom<pb::FunctionSpec> for FunctionSpec {
             bundle: digest("bundle_sha256", &wire.bundle_sha256)?,
             isolation: wire.isolation.map(|isolation| parsed("isolation", &isolation)).transpose()?,
             snap_start: wire.snap_start,
+            layers: layers(&wire.layers_sha256)?,
+            logging: wire.logging.map(|logging| nested("logging", logging)).transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
+fn layers(wire: &[Bytes]) -> Result<Vec<BundleDigest>, Malformed> {
+    if wire.len() > LAYERS_MAX {
+        return Err(Malformed::new("layers_sha256", format_args!("{} are more than {LAYERS_MAX}", wire.len())));
+    }
+    wire.iter().enumerate().map(|(index, layer)| digest(format!("layers_sha256[{index}]"), layer)).collect()
+}
+
+impl From<&Logging> for pb::Logging {
+    fn from(logging: &Logging) -> Self {
+        Self {
+            format: logging.format.to_string(),
+            application_level: logging.application_level.map(|level| level.to_string()),
+            system_level: logging.system_level.map(|level| level.to_string()),
+            group: logging.group.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl TryFrom<pb::Logging> for Logging {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::Logging) -> Result<Self, Malformed> {
+        let level = |field, level: Option<String>| level.map(|level| parsed(field, &level)).transpose();
+        Ok(Self {
+            format: parsed("format", &wire.format)?,
+            application_level: level("application_level", wire.application_level)?,
+            system_level: level("system_level", wire.system_level)?,
+            group: wire.group.map(|group| parsed("group", &group)).transpose()?,
         })
     }
 }

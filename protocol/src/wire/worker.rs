@@ -6,11 +6,10 @@ use hearth_domain::limits::{CLIENT_CONTEXT_MAX_BYTES, SYNC_REQUEST_MAX_BYTES};
 use hearth_domain::{FunctionError, FunctionResponse, InvocationUsage, SlotId};
 
 use super::shared::{lease, lease_key, shared_spec, slot_outcome, unknown_variant};
-use super::{Malformed, TEXT_MAX_BYTES, each, missing, nested, ns, parsed, required, text};
+use super::{Malformed, TEXT_MAX_BYTES, missing, nested, ns, parsed, required, text};
 use crate::generated::v1 as pb;
 use crate::worker::{
-    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogLine,
-    LogPage, LogQuery,
+    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse,
 };
 
 impl From<InitSlot> for pb::InitSlotRequest {
@@ -281,64 +280,5 @@ impl TryFrom<pb::FenceReply> for Fenced {
             Ok(pb::Fenced::Unknown) => Ok(Self::Unknown),
             Ok(pb::Fenced::Unspecified) | Err(_) => Err(unknown_variant("found", wire.found)),
         }
-    }
-}
-
-impl From<LogQuery> for pb::LogQuery {
-    fn from(query: LogQuery) -> Self {
-        Self {
-            account: query.account.to_string(),
-            name: query.name.to_string(),
-            after: query.after,
-            limit: query.limit,
-            wait_ns: ns(query.wait),
-        }
-    }
-}
-
-impl TryFrom<pb::LogQuery> for LogQuery {
-    type Error = Malformed;
-
-    fn try_from(wire: pb::LogQuery) -> Result<Self, Malformed> {
-        if wire.limit == 0 {
-            return Err(Malformed::new("limit", "must be from 1"));
-        }
-        Ok(Self {
-            account: parsed("account", &wire.account)?,
-            name: parsed("name", &wire.name)?,
-            after: wire.after,
-            limit: wire.limit,
-            wait: Duration::from_nanos(wire.wait_ns),
-        })
-    }
-}
-
-impl From<LogPage> for pb::LogPage {
-    fn from(page: LogPage) -> Self {
-        Self { lines: page.lines.into_iter().map(Into::into).collect(), next: page.next }
-    }
-}
-
-impl TryFrom<pb::LogPage> for LogPage {
-    type Error = Malformed;
-
-    fn try_from(wire: pb::LogPage) -> Result<Self, Malformed> {
-        Ok(Self { lines: each("lines", wire.lines)?, next: wire.next })
-    }
-}
-
-impl From<LogLine> for pb::LogLine {
-    fn from(line: LogLine) -> Self {
-        Self { unix_ms: line.unix_ms, request_id: line.request_id.map(|id| id.to_string()), text: line.text }
-    }
-}
-
-impl TryFrom<pb::LogLine> for LogLine {
-    type Error = Malformed;
-
-    fn try_from(wire: pb::LogLine) -> Result<Self, Malformed> {
-        let request_id = wire.request_id.map(|id| parsed("request_id", &id)).transpose()?;
-        // Invalid UTF-8 was replaced, which may have tripled it: the message's own limit bounds the text.
-        Ok(Self { unix_ms: wire.unix_ms, request_id, text: wire.text })
     }
 }

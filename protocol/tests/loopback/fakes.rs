@@ -54,6 +54,8 @@ pub(crate) fn spec() -> Arc<FunctionSpec> {
         bundle: BundleDigest([7; 32]),
         isolation: None,
         snap_start: false,
+        layers: Vec::new(),
+        logging: hearth_domain::Logging::default(),
     })
 }
 
@@ -318,5 +320,15 @@ impl Worker for RecordingWorker {
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, Unreachable> {
         self.heard.note(format!("{query:?}"));
         Ok(LogPage::default())
+    }
+
+    async fn list_logs(&self, query: LogListQuery) -> Result<LogList, Unreachable> {
+        self.heard.note(format!("{query:?}"));
+        Ok(LogList::default())
+    }
+
+    async fn delete_log(&self, deletion: LogDeletion) -> Result<(), Unreachable> {
+        self.heard.note(format!("{deletion:?}"));
+        Ok(())
     }
 }

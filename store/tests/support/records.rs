@@ -34,6 +34,8 @@ pub(crate) fn record(name: &str, revision: &str) -> FunctionRecord {
         dead_letter_target: None,
         tags: BTreeMap::new(),
         snap_start: false,
+        layers: Vec::new(),
+        logging: hearth_domain::Logging::default(),
         state: FunctionState::Failed { reason: "none".into() },
         last_update: UpdateStatus::Successful,
     }

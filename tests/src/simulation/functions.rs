@@ -35,5 +35,7 @@ pub(super) fn function(index: usize, memory_mb: u32) -> Arc<FunctionSpec> {
         bundle: BundleDigest(digest),
         isolation: None,
         snap_start: false,
+        layers: Vec::new(),
+        logging: hearth_domain::Logging::default(),
     })
 }

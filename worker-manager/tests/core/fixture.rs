@@ -276,6 +276,8 @@ pub(crate) fn revision(name: &str, revision: &str, memory_mb: u32) -> Arc<Functi
         bundle: BundleDigest([7; 32]),
         isolation: None,
         snap_start: false,
+        layers: Vec::new(),
+        logging: hearth_domain::Logging::default(),
     })
 }
 

@@ -96,5 +96,7 @@ fn function(name: &str) -> Arc<FunctionSpec> {
         bundle: BundleDigest([7; 32]),
         isolation: None,
         snap_start: false,
+        layers: Vec::new(),
+        logging: hearth_domain::Logging::default(),
     })
 }

@@ -74,7 +74,7 @@ impl FunctionEnvironment<'_> {
             ("AWS_LAMBDA_FUNCTION_VERSION", spec.function.version.to_string()),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", spec.memory.get().to_string()),
             ("AWS_LAMBDA_INITIALIZATION_TYPE", if self.snap_start { "snap-start" } else { "on-demand" }.to_owned()),
-            ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", spec.function.name)),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", spec.logging.group_of(&spec.function.name).to_string()),
             (LOG_STREAM_VARIABLE, self.log_stream.to_owned()),
             ("LAMBDA_TASK_ROOT", self.task_root.display().to_string()),
             ("LAMBDA_RUNTIME_DIR", self.runtime_dir.display().to_string()),
@@ -85,9 +85,11 @@ impl FunctionEnvironment<'_> {
     }
 }
 
-/// `2026/11/22/[$LATEST]` and 32 hexadecimal digits.
+/// `2026/11/22/[$LATEST]` and 32 hexadecimal digits; in a group that functions may share, the function's name stands
+/// before the bracket (AWS Lambda developer guide, "Configuring CloudWatch log groups").
 pub(crate) fn log_stream_name(function: &FunctionSpec, unix_ms: u64, random: u128) -> String {
-    format!("{}/[{}]{random:032x}", Date::from_unix_ms(unix_ms).slashed(), function.function.version)
+    let name = if function.logging.group.is_some() { function.function.name.as_str() } else { "" };
+    format!("{}/{name}[{}]{random:032x}", Date::from_unix_ms(unix_ms).slashed(), function.function.version)
 }
 
 /// What the shim and a language started ahead of any function see: nothing of the worker's own environment, and all

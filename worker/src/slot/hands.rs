@@ -12,7 +12,7 @@ use super::core::Outbox;
 use super::{Host, InitAnswer};
 use crate::channel::{Reader, Writer};
 use crate::code::CodeLease;
-use crate::logs::{LogEntry, LogKey};
+use crate::logs::{LogEntry, LogSource};
 use crate::snapshots::{Making, Snapshot};
 
 /// What the core's words are carried out with.
@@ -50,7 +50,7 @@ pub(super) struct Wishes {
 
 pub(super) struct LogWriter {
     pub(super) host: Arc<Host>,
-    pub(super) key: Arc<LogKey>,
+    pub(super) source: Arc<LogSource>,
 }
 
 /// What the first answer of a restored sandbox needed, the next one gets ahead.
@@ -86,7 +86,7 @@ impl Outbox for Hands {
     }
 
     fn log(&mut self, entry: LogEntry) {
-        self.logs.host.logs.write(&self.logs.key, entry);
+        self.logs.host.logs.write(&self.logs.source, entry);
     }
 
     fn memory_peak_bytes(&mut self) -> u64 {

@@ -18,7 +18,7 @@ use super::prepare::{self, Begin, PrepareError, Prepared, Preparer};
 use super::{Host, InitAnswer, SlotView};
 use crate::capacity::Reservation;
 use crate::channel::ChannelError;
-use crate::logs::LogKey;
+use crate::logs::{LogKey, LogSource};
 use crate::pool::{now as read_clock, sleep_until, write_snapshot};
 use crate::runtime::log_stream_name;
 
@@ -81,10 +81,12 @@ impl SlotTask {
         });
         let (init, answer) = watch::channel(None);
         let stream = log_stream_name(&function, Clock::unix_ms(), rand::random());
-        let key = LogKey { account: function.function.account.clone(), name: function.function.name.clone() };
-        let logs = LogWriter { host: host.clone(), key: Arc::new(key) };
+        let group = function.logging.group_of(&function.function.name);
+        let key = LogKey { account: function.function.account.clone(), group };
+        let stream: Arc<str> = stream.into();
+        let logs = LogWriter { host: host.clone(), source: Arc::new(LogSource { key, stream: stream.clone() }) };
         let hands = Hands { logs, init, invocation: None, equipment: None, wishes: Wishes::default() };
-        let preparer = Preparer::new(host.clone(), function.clone(), stream.into());
+        let preparer = Preparer::new(host.clone(), function.clone(), stream);
         let task = Self { core, hands, preparer, function, inbox, view, host, _reservation: reservation };
         (task, answer, seen)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hearth_domain::{
     AccountId, BundleDigest, EphemeralStorage, FencingToken, FunctionName, FunctionRef, FunctionResponse, FunctionSpec,
-    HolderId, MemorySize, RequestId, RevisionId, SlotId, Timeout, Version, WorkerId,
+    HolderId, LogGroup, MemorySize, RequestId, RevisionId, SlotId, Timeout, Version, WorkerId,
 };
 use hearth_guest_protocol::{
     GuestError, Init, InitDone as GuestInitDone, Invoke, Log, PROTOCOL_VERSION, RESTORE_ENTROPY_BYTES, Ready, Response,
@@ -100,13 +100,8 @@ impl Fixture {
         let FunctionRef { account, name, .. } = function("").function;
         let (mut after, mut lines) = (0, Vec::new());
         while !lines.iter().any(|line: &String| line.contains(until)) {
-            let query = LogQuery {
-                account: account.clone(),
-                name: name.clone(),
-                after,
-                limit: 1_000,
-                wait: Duration::from_secs(20),
-            };
+            let all = LogQuery::all(account.clone(), LogGroup::of_function(&name), 1_000);
+            let query = LogQuery { after, wait: Duration::from_secs(20), ..all };
             let page = self.worker.read_log(query).await.unwrap();
             assert!(!page.lines.is_empty(), "no {until:?} in {lines:#?}");
             after = page.next;
@@ -148,6 +143,8 @@ pub(crate) fn function(handler: &str) -> FunctionSpec {
         bundle: BundleDigest([7; 32]),
         isolation: None,
         snap_start: false,
+        layers: Vec::new(),
+        logging: hearth_domain::Logging::default(),
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_domain::{
-    BundleDigest, EphemeralStorage, FencingToken, FunctionSpec, HolderId, MemorySize, SlotId, SlotOutcome, Timeout,
+    BundleDigest, EphemeralStorage, FencingToken, FunctionSpec, HolderId, LogGroup, MemorySize, SlotId, SlotOutcome,
+    Timeout,
 };
 use hearth_microvm::jail::{JailConfig, JailLauncher};
 use hearth_microvm::process::{ProcessConfig, ProcessLauncher};
@@ -338,7 +339,8 @@ async fn a_runaway_log_is_cut_with_a_note() {
         let (mut after, mut found) = (0, false);
         while !found {
             let wait = Duration::from_secs(20);
-            let query = LogQuery { account: account.clone(), name: name.clone(), after, limit: 10_000, wait };
+            let all = LogQuery::all(account.clone(), LogGroup::of_function(&name), 10_000);
+            let query = LogQuery { after, wait, ..all };
             let page = real.worker.read_log(query).await.unwrap();
             assert!(!page.lines.is_empty(), "the second call is not in the log");
             found = page.lines.iter().any(|line| line.text == "hello from python");

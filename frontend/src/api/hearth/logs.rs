@@ -1,4 +1,5 @@
-//! `GET /hearth/v1/functions/{name}/logs?after=&limit=&waitMs=`: one function's log, merged over all workers.
+//! `GET /hearth/v1/functions/{name}/logs?after=&limit=&waitMs=`: one function's log, merged over all workers. In a log
+//! group that functions share, only the streams of this one are its log.
 //!
 //! Every worker keeps the lines of its own slots and counts them by its own cursor. The client gets one opaque string
 //! with all of them and gives it back as `after`. With `waitMs` an answer without lines is held back until some worker
@@ -58,24 +59,29 @@ type Cursor = BTreeMap<WorkerId, u64>;
 impl Api {
     pub(in super::super) async fn hearth_logs(&self, call: Call) -> Result<Response, ApiError> {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
-        self.record(&call, &target).await?;
+        let record = self.record(&call, &target).await?;
         let limit = call.query_number("limit", "limit", LINES_MAX, LINES_DEFAULT)?;
         let mut cursor = call.query("after").map_or(Ok(Cursor::new()), |after| read_cursor(&after))?;
         let wait = call.query("waitMs").and_then(|wait| wait.parse::<u64>().ok()).unwrap_or(0).min(WAIT_MAX_MS);
         let workers = self.workers_with_logs().await?;
         let share = limit.div_ceil(u32::try_from(workers.len().max(1)).unwrap_or(u32::MAX));
         let query = |cursor: &Cursor, worker: &WorkerId, wait| LogQuery {
-            account: call.key.account.clone(),
-            name: target.name.clone(),
             after: cursor.get(worker).copied().unwrap_or(0),
-            limit: share,
             wait,
+            ..LogQuery::all(call.key.account.clone(), record.logging.group_of(&target.name), share)
         };
-        let mut report = Merged::default();
-        let mut at_once: FuturesUnordered<_> =
-            workers.iter().map(|(id, worker)| ask(id, worker, query(&cursor, id, Duration::ZERO))).collect();
-        while let Some((id, page)) = at_once.next().await {
-            report.take(id, page, &mut cursor);
+        // Shared groups name the function before the version (docs/decisions/0147).
+        let own_streams = record.logging.group.as_ref().map(|_| format!("/{}[", target.name));
+        let mut report = Merged { own_streams, ..Merged::default() };
+        let mut more = true;
+        while more && report.lines.is_empty() {
+            more = false;
+            let mut at_once: FuturesUnordered<_> =
+                workers.iter().map(|(id, worker)| ask(id, worker, query(&cursor, id, Duration::ZERO))).collect();
+            while let Some((id, page)) = at_once.next().await {
+                more |= page.as_ref().is_some_and(|page| !page.at_end);
+                report.take(id, page, &mut cursor);
+            }
         }
         if report.lines.is_empty() && wait > 0 {
             let wait = Duration::from_millis(wait);
@@ -121,6 +127,8 @@ async fn first_line<'a>(
 
 #[derive(Default)]
 struct Merged {
+    /// What is in the name of each of the function's streams, where others write to the group as well.
+    own_streams: Option<String>,
     lines: Vec<LogLine>,
     unreachable: Vec<String>,
 }
@@ -134,7 +142,9 @@ impl Merged {
             return;
         };
         cursor.insert(worker.clone(), page.next);
-        self.lines.extend(page.lines);
+        let own = |line: &LogLine| self.own_streams.as_ref().is_none_or(|own| line.stream.contains(own));
+        let lines: Vec<_> = page.lines.into_iter().filter(own).collect();
+        self.lines.extend(lines);
     }
 
     fn finish(mut self, cursor: &Cursor) -> LogReport {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hearth_domain::limits::LAYERS_MAX;
 use hearth_domain::{
     AccountId, BundleDigest, ClaimId, EphemeralStorage, FencingToken, FunctionError, FunctionName, FunctionRef,
-    FunctionResponse, FunctionSpec, HolderId, InitFailure, InvocationUsage, Isolation, LeaseTerms, MemorySize,
-    RequestId, RevisionId, Runtime, SlotId, SlotOutcome, SlotState, Timeout, Version, WorkerId,
+    FunctionResponse, FunctionSpec, HolderId, InitFailure, InvocationUsage, Isolation, LeaseTerms, LogFormat, LogGroup,
+    LogLevel, Logging, MemorySize, RequestId, RevisionId, Runtime, SlotId, SlotOutcome, SlotState, Timeout, Version,
+    WorkerId,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -84,7 +86,7 @@ fn function() -> impl Strategy<Value = FunctionRef> {
 pub(super) fn spec() -> impl Strategy<Value = FunctionSpec> {
     let sizes = (128u32..=10_240, 1u32..=900, 512u32..=10_240);
     let environment = btree_map("[A-Z_]{1,10}", ".{0,20}", 0..5);
-    let wishes = (option::of(isolation()), any::<bool>());
+    let wishes = (option::of(isolation()), any::<bool>(), vec(digest(), 0..=LAYERS_MAX), logging());
     (function(), "[a-z0-9-]{1,20}", runtime(), ".{0,40}", sizes, environment, digest(), wishes).prop_map(
         |(function, region, runtime, handler, (memory, timeout, storage), environment, bundle, wishes)| FunctionSpec {
             function,
@@ -98,8 +100,22 @@ pub(super) fn spec() -> impl Strategy<Value = FunctionSpec> {
             bundle,
             isolation: wishes.0,
             snap_start: wishes.1,
+            layers: wishes.2,
+            logging: wishes.3,
         },
     )
+}
+
+fn log_group() -> impl Strategy<Value = LogGroup> {
+    "[a-zA-Z0-9/._#-]{1,64}".prop_map(|text| LogGroup::new(&text).unwrap())
+}
+
+fn logging() -> impl Strategy<Value = Logging> {
+    let level = || option::of((0..LogLevel::ALL.len()).prop_map(|index| LogLevel::ALL[index]));
+    let format = prop_oneof![Just(LogFormat::Text), Just(LogFormat::Json)];
+    (format, level(), level(), option::of(log_group())).prop_map(|(format, application_level, system_level, group)| {
+        Logging { format, application_level, system_level, group }
+    })
 }
 
 fn isolation() -> impl Strategy<Value = Isolation> {
@@ -360,15 +376,44 @@ pub(super) fn fenced() -> impl Strategy<Value = Fenced> {
 }
 
 pub(super) fn log_query() -> impl Strategy<Value = LogQuery> {
-    (account(), name(), any::<u64>(), 1..=u32::MAX, duration())
-        .prop_map(|(account, name, after, limit, wait)| LogQuery { account, name, after, limit, wait })
+    let part = (option::of(".{0,40}"), any::<u64>(), any::<u64>());
+    (account(), log_group(), any::<u64>(), 1..=u32::MAX, duration(), part).prop_map(
+        |(account, group, after, limit, wait, (stream, from_unix_ms, until_unix_ms))| LogQuery {
+            account,
+            group,
+            stream,
+            from_unix_ms,
+            until_unix_ms,
+            after,
+            limit,
+            wait,
+        },
+    )
 }
 
 pub(super) fn log_page() -> impl Strategy<Value = LogPage> {
-    let line = (any::<u64>(), option::of(request_id()), ".{0,80}").prop_map(|(unix_ms, request_id, text)| LogLine {
-        unix_ms,
-        request_id,
-        text,
-    });
-    (vec(line, 0..8), any::<u64>()).prop_map(|(lines, next)| LogPage { lines, next })
+    let line = (any::<u64>(), any::<u64>(), ".{0,40}", option::of(request_id()), ".{0,80}").prop_map(
+        |(number, unix_ms, stream, request_id, text)| LogLine {
+            number,
+            unix_ms,
+            stream: stream.into(),
+            request_id,
+            text,
+        },
+    );
+    (vec(line, 0..8), any::<u64>(), any::<bool>()).prop_map(|(lines, next, at_end)| LogPage { lines, next, at_end })
+}
+
+pub(super) fn log_list_query() -> impl Strategy<Value = LogListQuery> {
+    (account(), option::of(log_group())).prop_map(|(account, group)| LogListQuery { account, group })
+}
+
+pub(super) fn log_list() -> impl Strategy<Value = LogList> {
+    let log = (".{0,40}", any::<u64>(), any::<u64>(), any::<u64>())
+        .prop_map(|(name, first_unix_ms, last_unix_ms, bytes)| LogSummary { name, first_unix_ms, last_unix_ms, bytes });
+    vec(log, 0..8).prop_map(LogList)
+}
+
+pub(super) fn log_deletion() -> impl Strategy<Value = LogDeletion> {
+    (account(), log_group()).prop_map(|(account, group)| LogDeletion { account, group })
 }

@@ -89,6 +89,10 @@ impl Functions {
 
     pub(super) fn bundles(&self) -> Vec<BundleDigest> {
         let records = self.accounts.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values);
-        records.map(|record| record.bundle).collect::<BTreeSet<_>>().into_iter().collect()
+        let of_record = |record: &Arc<FunctionRecord>| {
+            let layers = record.layers.iter().map(|layer| layer.bundle);
+            std::iter::once(record.bundle).chain(layers).collect::<Vec<_>>()
+        };
+        records.flat_map(of_record).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
