@@ -7,6 +7,7 @@ mod host;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::task::Poll;
 use std::time::Duration;
 
 use agent::{Agent, launcher, limits, spec};
@@ -186,8 +187,13 @@ async fn a_name_is_given_once_among_the_living() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_boot_that_nobody_waits_for_leaves_nothing() {
     let Some(launcher) = launcher() else { return };
-    let boot = tokio::time::timeout(Duration::from_micros(1), launcher.boot(spec("unwanted")));
-    assert!(boot.await.is_err());
+    // Asked for once, then given up. On a busy host the boot may be done by then: its sandbox goes the same way.
+    let mut given_up = 0;
+    for number in 0..5 {
+        let mut boot = launcher.boot(spec(&format!("unwanted-{number}")));
+        given_up += usize::from(std::future::poll_fn(|task| Poll::Ready(boot.as_mut().poll(task).is_pending())).await);
+    }
+    assert!(given_up > 0);
     let directory = launcher.directory;
     drop(launcher.launcher);
     assert_eq!(std::fs::read_dir(directory.path().join("state/sandboxes")).unwrap().count(), 0);

@@ -1,10 +1,17 @@
 #!/bin/sh
-# Inside the emulated machine: runs the suites that are named. cgroup-v2.sh reads the lines that begin with `suite`.
+# Inside the emulated machine: runs the suites that are named. cgroup-v2.sh reads the lines that begin with `suite`. A
+# suite that does not end in time tells what it waits for, and is killed.
+suite_limit_s=$1 && shift
 suite() { # NAME COMMAND…
     echo "suite $1 begins"
     name=$1 && shift
-    "$@" 2>&1
+    setsid "$@" 2>&1 &
+    running=$!
+    setsid sh -c "sleep $suite_limit_s; echo 'suite $name HANGS'; sh hung.sh; kill -9 -$running" 2>&1 &
+    watchdog=$!
+    wait $running
     status=$?
+    kill -9 -$watchdog 2>/dev/null
     echo "suite $name ended with $status"
     [ $status = 0 ] || failed=1
 }
@@ -17,7 +24,7 @@ python() {
 rootless() {
     group=/sys/fs/cgroup/delegated user=65534
     mkdir $group && chown -R $user:$user $group || return 1
-    sh -c "echo 0 >$group/cgroup.procs; exec /usr/bin/setpriv --reuid $user --regid $user --clear-groups crate/rootless"
+    suite rootless sh -c "echo 0 >$group/cgroup.procs; exec /usr/bin/setpriv --reuid $user --regid $user --clear-groups crate/rootless"
 }
 
 failed=0
@@ -26,7 +33,7 @@ cp hearth-shim /usr/bin # Beside hearth.
 for suite in "$@"; do
     case $suite in
     platform) suite platform sh platform.sh ;;
-    rootless) python && suite rootless rootless ;;
+    rootless) python && rootless ;;
     *) python && suite "$suite" "crate/$suite" --test-threads 1 ;;
     esac
 done

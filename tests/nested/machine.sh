@@ -10,11 +10,16 @@
 #     -o DIR    afterwards, copy what COMMAND left in /out to DIR
 #     -t SECS   end it after this long, with status 124 (default 300)
 #     -m MIB    memory (default 3072)     -c CPUS   processors (default 1)     -d MIB   free disk space (default 1024)
+#     -p SECS   end it when COMMAND has written nothing for so long: the machine is stuck (default: as -t)
+#     -R        start it once more, from the beginning, if the machine itself broke down; COMMAND's failures stand
 #     -I        an instruction clock: inside, a nanosecond is an executed instruction, whatever else this host does
 #     -v        show the kernel's console afterwards
 #
 # The root is ext4; busybox is the userland; /dev/kvm, /dev/net/tun and /dev/vhost-vsock are there; `uptime_ms` prints
-# the time since boot. Exit status: COMMAND's; 125 if the machine itself failed.
+# the time since boot. Exit status: COMMAND's; 124 after -t; 125 if the machine itself broke down, which is: it ended
+# without a status, was stuck, or its kernel found itself corrupted. A machine that has to be ended shows what each of
+# its processors and tasks was doing, and its console. Before a second start a line `machine: started once more` is
+# written: who counts results begins anew there.
 #
 # MACHINE_CACHE: where the kernel lies once it was downloaded (default /var/tmp/hearth-machine).
 # MACHINE_CPU: QEMU's CPU model. AVX, PKU and MPX must stay off: this QEMU's SVM does not intercept XSETBV, so KVM does
@@ -23,19 +28,28 @@ set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 cpu=${MACHINE_CPU:-max,+svm,-avx,-avx2,-f16c,-fma,-vaes,-vpclmulqdq,-mpx,-pku,-la57}
 cache=${MACHINE_CACHE:-/var/tmp/hearth-machine}
-time_limit_s=300 memory_mib=3072 processors=1 space_mib=1024 console=0 output=
-acceleration=(-accel tcg,thread=multi)
+time_limit_s=300 silence_limit_s= memory_mib=3072 processors=1 space_mib=1024 console=0 retry=0 output=
+# Time for a machine that is ended to write down what it does.
+last_words_s=60
+# What a kernel says that can't be trusted any more. None of it can come from a program's mistake.
+corrupted='BUG: |Oops|kernel BUG at|general protection fault, probably|stack guard page|double fault|Kernel panic|Bad page'
+given=("$@")
+# All processors take turns on one thread. With a thread each, QEMU 7.2 may keep a translation of code that another
+# processor has changed (docs/decisions/0131-one-thread-for-emulated-processors.md): the kernel then hangs or breaks.
+acceleration=(-accel tcg,thread=single)
 directories=() roots=() programs=()
-while getopts i:r:b:o:t:m:c:d:Iv option; do
+while getopts i:r:b:o:t:p:m:c:d:RIv option; do
     case $option in
     i) directories+=("$OPTARG") ;;
     r) roots+=("$OPTARG") ;;
     b) programs+=("$OPTARG") ;;
     o) output=$OPTARG ;;
     t) time_limit_s=$OPTARG ;;
+    p) silence_limit_s=$OPTARG ;;
     m) memory_mib=$OPTARG ;;
     c) processors=$OPTARG ;;
     d) space_mib=$OPTARG ;;
+    R) retry=1 ;;
     I) acceleration=(-accel tcg,thread=single -icount shift=0,sleep=off) ;;
     v) console=1 ;;
     *) sed -n '2,/^set -/{s/^# \{0,1\}//;/^set -/d;p}' "$0" >&2 && exit 2 ;;
@@ -44,6 +58,14 @@ done
 shift $((OPTIND - 1))
 [ $# -gt 0 ] || { echo "machine: no command given" >&2; exit 2; }
 broken() { echo "machine: $1" >&2; exit 125; }
+if [ $retry = 1 ] && [ -z "${MACHINE_ATTEMPT:-}" ]; then
+    status=0
+    MACHINE_ATTEMPT=first "$0" "${given[@]}" || status=$?
+    [ $status = 125 ] || exit $status
+    echo "=== THE EMULATED MACHINE BROKE DOWN. That is no test's failure, and no test's success." >&2
+    echo "machine: started once more"
+    MACHINE_ATTEMPT=second exec "$0" "${given[@]}"
+fi
 for tool in qemu-system-x86_64 busybox cpio depmod modprobe mke2fs debugfs; do
     command -v "$tool" >/dev/null || broken "$tool is not installed (xtask/packages.sh test installs it)"
 done
@@ -162,20 +184,42 @@ disk "$work/disk" "$((space_mib + 64))" "$root"
 rm -rf "$root"
 
 : >"$work/status" && : >"$work/console" && : >"$work/said"
+mkfifo "$work/monitor"
+exec {monitor}<>"$work/monitor" # Held open: the monitor must never read its end.
 qemu-system-x86_64 "${acceleration[@]}" -cpu "$cpu" -M q35 -m "$memory_mib" -smp "$processors" \
     -nodefaults -no-user-config -display none -no-reboot -kernel "$vmlinuz" -initrd "$work/first.cpio" \
-    -append "console=ttyS0 reboot=t panic=-1 quiet mitigations=off random.trust_cpu=on" \
+    -append "console=ttyS0 reboot=t panic=-1 quiet mitigations=off random.trust_cpu=on unknown_nmi_panic panic_print=0x41" \
     -drive "file=$work/disk,format=raw,if=none,id=root,cache=unsafe" -device virtio-blk-pci,drive=root \
     -drive "file=$modules,format=raw,if=none,id=modules,readonly=on" -device virtio-blk-pci,drive=modules \
     -serial "file:$work/console" -serial "file:$work/said" -serial "file:$work/status" \
-    </dev/null 2>"$work/qemu" &
+    -monitor stdio <&$monitor >"$work/monitored" 2>"$work/qemu" &
 machine=$!
 tail -q -c +1 -s 0.2 --pid="$machine" -f "$work/said" &
 teller=$!
-timeout "$time_limit_s" tail --pid="$machine" -f /dev/null && in_time=1 || in_time=0
-[ $in_time = 1 ] || kill -9 "$machine" 2>/dev/null || true
+
+# over: waits for the machine's end, at most until a limit; says which limit that was.
+over() {
+    local deadline=$((SECONDS + time_limit_s)) said_before=-1 said since=$SECONDS
+    while kill -0 "$machine" 2>/dev/null; do
+        said=$(stat -c %s "$work/said")
+        [ "$said" = "$said_before" ] || { said_before=$said since=$SECONDS; }
+        [ $SECONDS -lt $deadline ] || { echo "ended after $time_limit_s s"; return; }
+        [ $((SECONDS - since)) -lt "${silence_limit_s:-$time_limit_s}" ] || { echo "silent for $silence_limit_s s"; return; }
+        timeout 5 tail --pid="$machine" -f /dev/null || true
+    done
+}
+# last_words: the registers, twice, then an NMI, at which the kernel tells of all tasks and processors, and ends.
+last_words() {
+    cp "$work/console" "$work/console-before"
+    { echo 'info status'; echo 'info registers -a'; echo 'info lapic'; sleep 1; echo 'info registers -a'; echo nmi; } >&$monitor
+    timeout $last_words_s tail --pid="$machine" -f /dev/null || true
+    kill -9 "$machine" 2>/dev/null || true
+}
+limit=$(over)
+[ -z "$limit" ] || last_words
 wait "$machine" 2>/dev/null || true
 machine=
+exec {monitor}>&-
 wait "$teller" 2>/dev/null || true
 cat "$work/qemu" >&2
 if [ -n "$output" ]; then
@@ -184,10 +228,23 @@ if [ -n "$output" ]; then
     [ ! -d "$work/out" ] || cp -a "$work/out/." "$output/"
 fi
 status=$(sed -n 's/^status \([0-9]*\).*/\1/p' "$work/status" | head -1)
-if [ $console = 1 ] || { [ -z "$status" ] && [ $in_time = 1 ]; }; then
+[ -e "$work/console-before" ] || cp "$work/console" "$work/console-before"
+if [ -n "$limit" ]; then
+    echo "--- the machine's processors, seen twice" >&2
+    grep -aE 'VM status|^CPU#|^R[ABCD]X|^R[SD]I|^RIP|^CR0|HLT=' "$work/monitored" >&2 || true
+    echo "--- the machine's console, all of it" >&2
+    cat "$work/console" >&2
+elif [ $console = 1 ] || [ -z "$status" ]; then
     echo "--- the machine's console" >&2
     tail -200 "$work/console" >&2
 fi
-[ $in_time = 1 ] || { echo "machine: ended after $time_limit_s s" >&2; exit 124; }
-[ -n "$status" ] || broken "it ended without a status"
+if [ "${status:-1}" != 0 ] && grep -aqE "$corrupted" "$work/console-before"; then
+    grep -aE -m 20 -A 30 "$corrupted" "$work/console-before" >&2
+    broken "its kernel found itself corrupted"
+fi
+case $limit in
+'') [ -n "$status" ] || broken "it ended without a status" ;;
+silent*) broken "$limit: stuck" ;;
+*) echo "machine: $limit" >&2 && exit 124 ;;
+esac
 exit "$status"
