@@ -86,6 +86,7 @@ async fn frontend(directory: &Path, fleet: &Arc<Fleet>) -> Arc<Frontend> {
         documents: database.documents(),
         bundles: Arc::new(FileBundles::open(&directory.join("bundles")).await.unwrap()),
         events: database.events(),
+        messages: database.messages(),
         usage: database.usage(),
         manager: fleet.clone(),
         workers: Arc::new(Directory(fleet.clone())),

@@ -23,6 +23,23 @@ pub const SYNC_REQUEST_MAX_BYTES: usize = 6 * 1024 * 1024;
 pub const SYNC_RESPONSE_MAX_BYTES: usize = 6 * 1024 * 1024 + 100;
 /// Largest payload of an asynchronous invocation, bytes (1 MB).
 pub const ASYNC_REQUEST_MAX_BYTES: usize = 1024 * 1024;
+/// Largest payload of the deprecated InvokeAsync, bytes (256 KB).
+pub const INVOKE_ASYNC_MAX_BYTES: usize = 256 * 1024;
+/// Most retries of an asynchronous invocation after function errors (service model, `MaximumRetryAttempts`).
+pub const ASYNC_RETRIES_MAX: u32 = 2;
+/// Smallest maximum age of an asynchronous invocation, seconds (service model, `MaximumEventAgeInSeconds`).
+pub const ASYNC_AGE_MIN_S: u32 = 60;
+/// Largest maximum age of an asynchronous invocation, seconds: 6 hours.
+pub const ASYNC_AGE_MAX_S: u32 = 21_600;
+/// Largest message of a queue, its attributes included, bytes (SQS quotas: 1 MiB).
+pub const QUEUE_MESSAGE_MAX_BYTES: usize = 1024 * 1024;
+/// Largest message of a topic, bytes (SNS quotas: 256 KB).
+pub const TOPIC_MESSAGE_MAX_BYTES: usize = 256 * 1024;
+/// Largest event of a bus, bytes (EventBridge quotas: 256 KB).
+pub const BUS_EVENT_MAX_BYTES: usize = 256 * 1024;
+/// Invocations that may follow from each other by destinations before the next is stopped (Lambda developer guide, "Use
+/// Lambda recursive loop detection": about 16).
+pub const RECURSIVE_INVOCATIONS_MAX: u32 = 16;
 /// Largest zip in a CreateFunction or UpdateFunctionCode request, bytes (50 MB).
 pub const BUNDLE_ZIP_MAX_BYTES: usize = 50 * 1024 * 1024;
 /// Largest unzipped bundle, bytes (250 MB).

@@ -13,6 +13,7 @@ mod code;
 mod configuration;
 mod create;
 mod delete;
+mod event_invoke;
 mod hearth;
 mod invoke;
 mod publish;
@@ -34,6 +35,7 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use hearth_daemon::Clock;
 use hearth_domain::RequestId;
+use hearth_store::Collection;
 use http::HeaderValue;
 use http::request::Parts;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +43,8 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::activation::Activator;
+use crate::asynchronous::channels::Channels;
+use crate::asynchronous::configuration::EventInvokeConfig;
 use crate::errors::{ApiError, Code};
 use crate::invocation::Invoker;
 use crate::metering::Metering;
@@ -63,6 +67,8 @@ pub(crate) struct Api {
     pub(crate) config: Config,
     deps: Deps,
     resolver: Resolver,
+    event_invoke_configs: Collection<EventInvokeConfig>,
+    channels: Channels,
     pub(crate) invoker: Arc<Invoker>,
     activator: Activator,
     metering: Arc<Metering>,
@@ -95,10 +101,14 @@ impl Api {
         let (specs, changes) = (SpecCache::default(), ChangeLocks::default());
         let changing = TaskTracker::new();
         let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
+        let event_invoke_configs = Collection::new(deps.documents.clone());
+        let channels = Channels::new(deps.documents.clone());
         Self {
             config,
             deps,
             resolver,
+            event_invoke_configs,
+            channels,
             invoker,
             metering,
             activator,

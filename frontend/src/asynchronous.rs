@@ -3,21 +3,26 @@
 //! ```text
 //!            ┌────────────── due again (retry, deferral) ──────────────┐
 //! queue ─due→ dispatcher ─→ EventInvoker ─outcome→ Schedule ─┬─────────┘
-//!                                                            ├─ done ───────────→ settled
-//!                                                            └─ given up ─→ OnFailure function (an event of its own)
-//!                                                                       └─→ dead letter
+//!                                                            ├─ done ─────→ OnSuccess
+//!                                                            └─ given up ─→ OnFailure, dead-letter target,
+//!                                                                           or kept as a dead letter
 //! ```
 //!
-//! Invariants: an event leaves the queue only when it succeeded, when the event for its `OnFailure` function is stored,
-//! or together with the storing of its dead letter; so it runs at least once and is never lost. A crash between an
-//! answer and its settlement runs it again. At most [`Config::max_running`] run at a time.
+//! Invariants: an event leaves the queue in the same transaction that stores what it leaves behind (records, messages,
+//! a dead letter); so it runs at least once and is never lost, and there is never half of what it leaves. A crash
+//! between an answer and its settlement runs it again. At most [`Config::max_running`] run at a time.
 //!
-//! [`schedule`] decides; [`destination`] writes the record for the `OnFailure` function; [`dispatcher`] does.
+//! [`schedule`] decides; [`target`] reads where records go, [`destination`] writes them, [`delivery`] puts together what
+//! an event leaves behind; [`dispatcher`] does.
 
+pub mod channels;
+pub mod configuration;
+mod delivery;
 pub mod destination;
 mod dispatcher;
 mod metrics;
 pub mod schedule;
+pub mod target;
 
 use std::sync::Arc;
 
@@ -25,7 +30,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hearth_domain::Version;
 use hearth_store::event::Event;
-use hearth_store::{Catalog, EventQueue};
+use hearth_store::{Catalog, Documents, EventQueue};
 
 pub use dispatcher::start;
 pub use schedule::RetryConfig;
@@ -41,25 +46,28 @@ pub trait EventInvoker: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The function ran and returned.
-    Succeeded,
+    Succeeded(Run),
     /// The function ran and failed, or its init did: it counts as an attempt.
-    FunctionError(FailedRun),
+    FunctionError(Run),
     /// It did not run, or the platform failed (429, 5xx, no capacity, function not active yet): tried again until
     /// the event is too old.
     Deferred {
         /// In words, for the log.
         reason: String,
     },
+    /// Its reserved concurrency is zero: it must not run, and trying again makes no sense (AWS: Lambda developer guide,
+    /// "Capturing records of Lambda asynchronous invocations").
+    NoConcurrency,
     /// There is no such function or version any more; trying again makes no sense.
     NoFunction,
 }
 
-/// A function error.
+/// A run of the function, to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailedRun {
+pub struct Run {
     /// The version that ran.
     pub executed_version: Version,
-    /// The error document (JSON).
+    /// What it returned, or the error document.
     pub document: Bytes,
 }
 
@@ -84,8 +92,12 @@ impl Default for Config {
 pub struct Deps {
     /// Where the events are.
     pub events: Arc<dyn EventQueue>,
-    /// Where a function's `OnFailure` target stands.
+    /// The region of ARNs.
+    pub region: String,
+    /// Where functions, and the targets of their failed events, stand.
     pub catalog: Arc<dyn Catalog>,
+    /// Where configurations, aliases and channels stand.
+    pub documents: Arc<dyn Documents>,
     /// Runs an attempt.
     pub invoker: Arc<dyn EventInvoker>,
     /// The wall clock, Unix milliseconds: ages and due times outlive the process.

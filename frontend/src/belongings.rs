@@ -11,9 +11,10 @@ use hearth_store::document::{Change, CommitError, DocumentPath, Expected};
 use hearth_store::{Document, Documents, StoreFailure};
 
 use crate::alias::Alias;
+use crate::asynchronous::configuration::EventInvokeConfig;
 
 /// Every kind of document that belongs to functions. A new kind is added here.
-const KINDS: &[&str] = &[Alias::KIND];
+const KINDS: &[&str] = &[Alias::KIND, EventInvokeConfig::KIND];
 /// Documents read at a time.
 const CHUNK: usize = 256;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use hearth_daemon::{Clock, Tasks};
 use hearth_protocol::{WorkerDirectory, WorkerManager};
-use hearth_store::{BundleStore, Catalog, Documents, EventQueue, StoreFailure, UsageStore};
+use hearth_store::{BundleStore, Catalog, Documents, EventQueue, MessageStore, StoreFailure, UsageStore};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
@@ -36,6 +36,8 @@ pub struct Deps {
     pub bundles: Arc<dyn BundleStore>,
     /// Asynchronous invocations.
     pub events: Arc<dyn EventQueue>,
+    /// Messages in the stand-ins of queues, topics and buses.
+    pub messages: Arc<dyn MessageStore>,
     /// Usage counters.
     pub usage: Arc<dyn UsageStore>,
     /// Gives slots.
@@ -131,7 +133,9 @@ fn event_deps(config: &Config, deps: &Deps, invoker: &Arc<Invoker>) -> asynchron
     let runs = EventRuns { resolver, invoker: invoker.clone(), capacity_wait: config.capacity_wait };
     asynchronous::Deps {
         events: deps.events.clone(),
+        region: config.region.clone(),
         catalog: deps.catalog.clone(),
+        documents: deps.documents.clone(),
         invoker: Arc::new(runs),
         now_unix_ms: Arc::new(Clock::unix_ms),
     }

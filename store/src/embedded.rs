@@ -7,6 +7,7 @@
 //! Reads that every invocation needs (function, access key) never touch the disk: the catalog is held in memory whole.
 
 mod catalog;
+mod channels;
 mod disk;
 mod documents;
 mod events;
@@ -25,7 +26,7 @@ use crate::embedded::disk::Disk;
 use crate::embedded::documents::EmbeddedDocuments;
 use crate::embedded::events::EmbeddedEvents;
 use crate::embedded::usage::EmbeddedUsage;
-use crate::{Catalog, Documents, EventQueue, StoreFailure, UsageStore};
+use crate::{Catalog, Documents, EventQueue, MessageStore, StoreFailure, UsageStore};
 
 /// Catalog, documents, events and usage of one machine. One process at a time can have a directory open.
 pub struct Database {
@@ -73,6 +74,12 @@ impl Database {
     /// Asynchronous invocations.
     #[must_use]
     pub fn events(&self) -> Arc<dyn EventQueue> {
+        self.events.clone()
+    }
+
+    /// Messages in the stand-ins of queues, topics and buses.
+    #[must_use]
+    pub fn messages(&self) -> Arc<dyn MessageStore> {
         self.events.clone()
     }
 

@@ -6,6 +6,7 @@ use hearth_domain::{AccountId, AliasName, FunctionName, RequestId, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreFailure;
+use crate::message::Message;
 
 /// Events that were acknowledged with 202. At least once: an event that was taken and not settled is offered again
 /// after a restart.
@@ -28,8 +29,9 @@ pub trait EventQueue: Send + Sync + 'static {
     /// Puts a taken event back with new counts and due time. Its payload is the one that was pushed.
     async fn reschedule(&self, id: EventId, event: Event) -> Result<(), StoreFailure>;
 
-    /// Removes a taken event and, in the same transaction, stores its dead letter if it has one.
-    async fn settle(&self, id: EventId, dead_letter: Option<DeadLetter>) -> Result<(), StoreFailure>;
+    /// Removes a taken event and, in the same transaction, stores what it leaves behind. If that has no room, nothing
+    /// happens and the event stays taken.
+    async fn settle(&self, id: EventId, leaves: Settlement) -> Result<(), PushError>;
 
     /// How many events are stored, taken ones included.
     async fn depth(&self) -> Result<usize, StoreFailure>;
@@ -90,10 +92,27 @@ pub struct Event {
     pub failed_attempts: u32,
     /// Times it went back because of throttling or a failure of the platform.
     pub deferrals: u32,
-    /// How many failed events it stands for, one after another: 0 for a caller's event, 1 for the record of its
-    /// failure that was sent to an `OnFailure` function, 2 if that function failed, too, and had one of its own.
+    /// How many events led to it, each by a record sent to a function: 0 for a caller's event, 1 for the record of what
+    /// became of that, 2 for the record of the record's.
     #[serde(default)]
     pub forwards: u32,
+}
+
+/// What a settled event leaves behind: nothing, unless said otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settlement {
+    /// The letter that keeps it.
+    pub dead_letter: Option<DeadLetter>,
+    /// Events for other functions. Each needs room in the queue; the settled event's own is theirs.
+    pub events: Vec<Event>,
+    /// Messages to queues, topics and buses. Where a channel is full, its oldest message makes room, and the log says so.
+    pub messages: Vec<Message>,
+}
+
+impl From<DeadLetter> for Settlement {
+    fn from(letter: DeadLetter) -> Self {
+        Self { dead_letter: Some(letter), ..Self::default() }
+    }
 }
 
 /// An event that was given up.

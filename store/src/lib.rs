@@ -13,6 +13,7 @@ pub mod document;
 pub mod embedded;
 pub mod event;
 pub mod files;
+pub mod message;
 pub mod unzip;
 pub mod usage;
 
@@ -20,6 +21,7 @@ pub use bundle::BundleStore;
 pub use catalog::{Catalog, CatalogError, FunctionRecord};
 pub use document::{Collection, Document, Documents};
 pub use event::{EventQueue, PushError};
+pub use message::MessageStore;
 pub use usage::UsageStore;
 
 /// The engine failed: disk full, damaged, or out of reach. Nothing is known about whether a change took effect.

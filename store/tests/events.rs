@@ -11,9 +11,10 @@ use std::process::{Command, Stdio};
 use std::task::Poll;
 use std::time::Duration;
 
-use hearth_store::EventQueue;
 use hearth_store::embedded::{Database, QueueLimits};
-use hearth_store::event::{DeadLetter, Event, EventId, PushError};
+use hearth_store::event::{DeadLetter, Event, EventId, PushError, Settlement};
+use hearth_store::message::Message;
+use hearth_store::{EventQueue, MessageStore};
 use proptest::prelude::*;
 use records::{account, event};
 
@@ -22,22 +23,29 @@ enum Step {
     Push { due: u64, payload: usize },
     Take { now: u64, limit: usize },
     Reschedule { which: usize, due: u64 },
-    Settle { which: usize, dead: bool },
+    Settle { which: usize, dead: bool, event: Option<usize>, message: Option<usize> },
     Reopen,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..20_u64, prop_oneof![Just(0), Just(10), Just(4096), Just(4097), Just(200_000)])
-            .prop_map(|(due, payload)| Step::Push { due, payload }),
+        4 => (0..20_u64, size()).prop_map(|(due, payload)| Step::Push { due, payload }),
         3 => (0..20_u64, 0..3_usize).prop_map(|(now, limit)| Step::Take { now, limit }),
         2 => (any::<usize>(), 0..20_u64).prop_map(|(which, due)| Step::Reschedule { which, due }),
-        2 => (any::<usize>(), any::<bool>()).prop_map(|(which, dead)| Step::Settle { which, dead }),
+        3 => (any::<usize>(), any::<bool>(), proptest::option::of(size()), proptest::option::of(size()))
+            .prop_map(|(which, dead, event, message)| Step::Settle { which, dead, event, message }),
         1 => Just(Step::Reopen),
     ]
 }
 
+/// Of a payload, bytes.
+fn size() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), Just(10), Just(4096), Just(4097), Just(200_000)]
+}
+
 const MAX_EVENTS: usize = 6;
+const MAX_MESSAGES: usize = 3;
+const CHANNEL: &str = "arn:aws:sqs:us-east-1:000000000000:q";
 const MAX_LETTERS: usize = 3;
 const MAX_TAKEN: usize = 2;
 const LIMITS: QueueLimits = QueueLimits {
@@ -45,6 +53,7 @@ const LIMITS: QueueLimits = QueueLimits {
     max_payload_bytes: 500_000,
     max_taken_per_function: MAX_TAKEN,
     max_dead_letters: MAX_LETTERS,
+    max_messages: MAX_MESSAGES,
 };
 
 /// What the queue should hold.
@@ -53,6 +62,7 @@ struct Model {
     waiting: BTreeMap<(u64, EventId), Event>,
     taken: BTreeMap<EventId, Event>,
     letters: Vec<DeadLetter>,
+    messages: Vec<Message>,
     pushed: u64,
 }
 
@@ -80,24 +90,64 @@ impl Model {
                 queue.changed().await;
                 self.waiting.insert((due, id), event);
             }
-            Step::Settle { which, dead } => {
-                let Some((id, event)) = self.one_taken(which) else { return };
-                let condition = "RetriesExhausted".to_owned();
-                let letter = DeadLetter { event, condition, error: Some("{}".into()), unix_ms: 5 };
-                queue.settle(id, dead.then(|| letter.clone())).await.unwrap();
-                queue.changed().await;
-                if dead {
-                    self.letters.push(letter);
-                    let surplus = self.letters.len().saturating_sub(MAX_LETTERS);
-                    self.letters.drain(..surplus);
-                }
-                assert!(queue.settle(id, None).await.is_err(), "settled twice");
-            }
+            Step::Settle { which, dead, event, message } => self.settle(queue, which, dead, event, message).await,
             Step::Reopen => {
                 let taken = std::mem::take(&mut self.taken);
                 self.waiting.extend(taken.into_iter().map(|(id, event)| ((event.due_unix_ms, id), event)));
             }
         }
+    }
+
+    async fn settle(
+        &mut self,
+        queue: &dyn EventQueue,
+        which: usize,
+        dead: bool,
+        new: Option<usize>,
+        message: Option<usize>,
+    ) {
+        let Some((id, event)) = self.one_taken(which) else { return };
+        self.pushed += 1;
+        let condition = "RetriesExhausted".to_owned();
+        let letter = DeadLetter { event: event.clone(), condition, error: Some("{}".into()), unix_ms: 5 };
+        let mut follower = new.map(|bytes| records::event(&format!("q{}", self.pushed), 0, &vec![1; bytes]));
+        if let Some(follower) = &mut follower {
+            follower.name = format!("n{}", self.pushed).parse().unwrap();
+        }
+        let sent = message.map(|bytes| records::message(CHANNEL, &self.pushed.to_string(), &vec![2; bytes]));
+        let leaves = Settlement {
+            dead_letter: dead.then(|| letter.clone()),
+            events: follower.iter().cloned().collect(),
+            messages: sent.iter().cloned().collect(),
+        };
+        let before: usize = self.waiting.values().chain(self.taken.values()).map(|event| event.payload.len()).sum();
+        match queue.settle(id, leaves).await {
+            Ok(()) => queue.changed().await,
+            Err(PushError::Full { .. }) => {
+                let new = new.expect("only an event needs room");
+                assert!(new > event.payload.len() && before + new > LIMITS.max_payload_bytes as usize);
+                self.taken.insert(id, event);
+                return;
+            }
+            Err(other) => panic!("{other}"),
+        }
+        if dead {
+            self.letters.push(letter);
+            let surplus = self.letters.len().saturating_sub(MAX_LETTERS);
+            self.letters.drain(..surplus);
+        }
+        self.messages.extend(sent);
+        let surplus = self.messages.len().saturating_sub(MAX_MESSAGES);
+        self.messages.drain(..surplus);
+        if follower.is_some() {
+            // The queue gave it an id of its own, which taking it tells.
+            for (id, event) in queue.take_due(0, usize::MAX).await.unwrap() {
+                let waited = self.waiting.remove(&(event.due_unix_ms, id));
+                assert_eq!(waited.as_ref().or(follower.as_ref()), Some(&event));
+                self.taken.insert(id, event);
+            }
+        }
+        assert!(queue.settle(id, Settlement::default()).await.is_err(), "settled twice");
     }
 
     async fn push(&mut self, queue: &dyn EventQueue, due: u64, payload: usize) {
@@ -133,7 +183,9 @@ impl Model {
         self.taken.remove_entry(&id)
     }
 
-    async fn check(&self, queue: &dyn EventQueue) {
+    async fn check(&self, queue: &dyn EventQueue, store: &dyn MessageStore) {
+        let messages = store.peek(CHANNEL, None, usize::MAX).await.unwrap();
+        assert_eq!(messages.into_iter().map(|(_, message)| message).collect::<Vec<_>>(), self.messages);
         assert_eq!(queue.depth().await.unwrap(), self.waiting.len() + self.taken.len());
         assert_eq!(queue.next_due().await.unwrap(), self.next().map(|key| key.0));
         let mut letters: Vec<(u64, DeadLetter)> = Vec::new();
@@ -152,7 +204,9 @@ impl Model {
     fn check_files(&self, dir: &Path) {
         let letters = self.letters.iter().map(|letter| &letter.event);
         let large = self.waiting.values().chain(self.taken.values()).chain(letters).filter(|e| e.payload.len() > 4096);
-        assert_eq!(std::fs::read_dir(dir.join("payloads")).unwrap().count(), large.count());
+        let messages = self.messages.iter().filter(|message| message.body.len() > 4096);
+        let files = std::fs::read_dir(dir.join("payloads")).unwrap().count();
+        assert_eq!(files, large.count() + messages.count());
     }
 }
 
@@ -173,7 +227,7 @@ proptest! {
                 }
                 let queue = database.events();
                 model.apply(&*queue, step).await;
-                model.check(&*queue).await;
+                model.check(&*queue, &*database.messages()).await;
                 model.check_files(dir.path());
             }
         });
@@ -227,6 +281,8 @@ async fn a_lost_payload_is_named_and_does_not_stand_in_the_way() {
 const CRASH_DIR: &str = "HEARTH_TEST_CRASH_DIR";
 const CRASH_ROUNDS: u32 = 6;
 const CRASH_WRITERS: usize = 4;
+/// When an event is due that is not meant to run, Unix milliseconds.
+const NEVER: u64 = u64::MAX - 1;
 
 /// Pushes events from several tasks, settles every third, and prints what was acknowledged, until it is killed.
 #[test]
@@ -254,8 +310,15 @@ async fn write_forever(queue: std::sync::Arc<dyn EventQueue>, writer: usize) {
                 event.due_unix_ms = 2;
                 let name = event.request_id.clone();
                 println!("\nsettling {name}");
-                let letter = DeadLetter { event, condition: "c".into(), error: None, unix_ms: 1 };
-                queue.settle(id, (count % 2 == 0).then_some(letter)).await.unwrap();
+                let leaves = if count % 2 == 0 {
+                    DeadLetter { event, condition: "c".into(), error: None, unix_ms: 1 }.into()
+                } else {
+                    // Both or none; the second is never due here.
+                    let message = records::message(CHANNEL, name.as_str(), &vec![b'y'; size]);
+                    let follower = records::event(name.as_str(), NEVER, &vec![b'z'; size]);
+                    Settlement { messages: vec![message], events: vec![follower], dead_letter: None }
+                };
+                queue.settle(id, leaves).await.unwrap();
                 println!("\nsettled {name}");
             }
         }
@@ -282,12 +345,24 @@ async fn what_was_acknowledged_survives_kill_9() {
         let found = queue.take_due(u64::MAX, usize::MAX).await.unwrap();
         assert_eq!(found.len(), depth);
         let letters = queue.dead_letters(&account(), None, usize::MAX).await.unwrap();
-        let found: BTreeSet<_> = found.into_iter().map(|(_, event)| event.request_id.to_string()).collect();
+        let (followers, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, event)| event.due_unix_ms == NEVER);
+        let names = |events: Vec<(EventId, Event)>| -> BTreeSet<_> {
+            events.into_iter().map(|(_, event)| event.request_id.to_string()).collect()
+        };
+        let (followers, found) = (names(followers), names(found));
+        let messages = database.messages().peek(CHANNEL, None, usize::MAX).await.unwrap();
+        let messages: BTreeSet<_> = messages.into_iter().map(|(_, message)| message.id).collect();
+        assert_eq!(messages, followers, "half of what a settled event leaves behind");
         let dead: BTreeSet<_> = letters.into_iter().map(|(_, letter)| letter.event.request_id.to_string()).collect();
         assert!(found.is_disjoint(&dead), "both an event and a dead letter");
         assert!(found.is_disjoint(&settled), "settled and there again");
+        assert!(found.is_disjoint(&messages), "both an event and its record");
+        for name in &settled {
+            assert!(dead.contains(name) != messages.contains(name), "round {round}: {name} left nothing behind");
+        }
         for name in &stored {
-            let here = found.contains(name) || dead.contains(name) || settling.contains(name);
+            let here =
+                found.contains(name) || dead.contains(name) || messages.contains(name) || settling.contains(name);
             assert!(here, "round {round}: {name} was acknowledged and is lost");
         }
     }

@@ -156,6 +156,7 @@ async fn frontend(
         documents: database.documents(),
         bundles,
         events,
+        messages: database.messages(),
         usage: database.usage(),
         manager,
         workers,

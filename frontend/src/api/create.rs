@@ -72,6 +72,9 @@ impl Api {
         record.bundle = self.store_zip(zip).await?;
         record.last_modified_unix_ms = Clock::unix_ms();
         let _change = self.changes.lock(account, &name).await;
+        if let Some(target) = &record.dead_letter_target {
+            self.ensure_channel(account, target).await?;
+        }
         self.deps.catalog.create(record.clone()).await?;
         let shown = if request.publish == Some(true) { self.publish_copy(&record, None).await? } else { record.into() };
         self.activator.activate(account.clone(), name);

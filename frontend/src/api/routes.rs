@@ -237,15 +237,20 @@ const TAGS: &[Route] = &[
 
 /// What becomes of asynchronous invocations.
 const EVENT_INVOKE: &[Route] = &[
-    Route::new("DELETE", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "DeleteFunctionEventInvokeConfig"),
-    Route::new("GET", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "GetFunctionEventInvokeConfig"),
-    Route::new("POST", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "UpdateFunctionEventInvokeConfig"),
-    Route::new("PUT", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "PutFunctionEventInvokeConfig"),
+    Route::new("DELETE", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "DeleteFunctionEventInvokeConfig")
+        .changes(action!(delete_function_event_invoke_config)),
+    Route::new("GET", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "GetFunctionEventInvokeConfig")
+        .served(action!(get_function_event_invoke_config)),
+    Route::new("POST", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "UpdateFunctionEventInvokeConfig")
+        .changes(action!(update_function_event_invoke_config)),
+    Route::new("PUT", "/2019-09-25/functions/{FunctionName}/event-invoke-config", "PutFunctionEventInvokeConfig")
+        .changes(action!(put_function_event_invoke_config)),
     Route::new(
         "GET",
         "/2019-09-25/functions/{FunctionName}/event-invoke-config/list",
         "ListFunctionEventInvokeConfigs",
-    ),
+    )
+    .served(action!(list_function_event_invoke_configs)),
 ];
 
 /// Settings that stand beside the configuration.

@@ -78,6 +78,9 @@ impl Api {
         let current = self.changeable(account, &name, revision_id.as_deref()).await?;
         let mut record = self.next_revision(&current);
         settings.apply(&mut record)?;
+        if let Some(target) = &record.dead_letter_target {
+            self.ensure_channel(account, target).await?;
+        }
         if record.runtime != current.runtime {
             self.check_new_runtime(&record).await?;
         }

@@ -9,18 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_daemon::{OnFailure, Tasks};
-use hearth_store::StoreFailure;
-use hearth_store::event::{DeadLetter, Event, EventId, PushError};
+use hearth_domain::limits::RECURSIVE_INVOCATIONS_MAX;
+use hearth_store::event::{Event, EventId, PushError, Settlement};
+use hearth_store::{Collection, StoreFailure};
 use prometheus::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
-use uuid::Uuid;
 
-use crate::asynchronous::destination::{self, FORWARDS_MAX, FunctionTarget};
+use crate::asynchronous::channels::Channels;
+use crate::asynchronous::configuration::EventInvokeConfig;
+use crate::asynchronous::delivery::{Delivery, Leaves};
+use crate::asynchronous::destination::Ending;
 use crate::asynchronous::metrics::Metrics;
 use crate::asynchronous::schedule::{Condition, Decision};
-use crate::asynchronous::{Config, Deps, FailedRun, Outcome};
+use crate::asynchronous::{Config, Deps, Outcome, Run};
+use crate::resolution::Resolver;
 
 /// Pause after the store failed, before it is asked again.
 const STORE_PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -33,7 +37,14 @@ const WALL_CLOCK_TRUSTED_FOR: Duration = Duration::from_secs(60);
 pub fn start(config: Config, deps: Deps, tasks: &Tasks, registry: &Registry) -> Result<(), prometheus::Error> {
     let running = Arc::new(Semaphore::new(config.max_running));
     let metrics = Metrics::register(registry)?;
-    let runner = Arc::new(EventRunner { config, deps, metrics, stop: tasks.stop_token() });
+    let delivery = Delivery {
+        region: deps.region.clone(),
+        catalog: deps.catalog.clone(),
+        resolver: Resolver::new(deps.catalog.clone(), deps.documents.clone()),
+        channels: Channels::new(deps.documents.clone()),
+    };
+    let configs = Collection::new(deps.documents.clone());
+    let runner = Arc::new(EventRunner { config, deps, configs, delivery, metrics, stop: tasks.stop_token() });
     let attempts = tasks.clone();
     tasks.spawn("event dispatcher", OnFailure::EndRole, async move {
         while let Some(permits) = runner.wait_for_work(&running).await {
@@ -47,6 +58,8 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks, registry: &Registry) -> 
 struct EventRunner {
     config: Config,
     deps: Deps,
+    configs: Collection<EventInvokeConfig>,
+    delivery: Delivery,
     metrics: Metrics,
     stop: CancellationToken,
 }
@@ -113,109 +126,109 @@ impl EventRunner {
     }
 
     async fn run(&self, id: EventId, event: Event) {
-        if self.config.retry.is_expired(&event, (self.deps.now_unix_ms)()) {
-            return self.give_up(id, event, Condition::EventAgeExceeded, None).await;
+        let config = self.config_of(&event).await;
+        let retry = self.config.retry.for_function(config.as_ref());
+        let started_unix_ms = (self.deps.now_unix_ms)();
+        if event.forwards >= RECURSIVE_INVOCATIONS_MAX {
+            return self.end(id, event, Condition::RecursiveLoop, None, config).await;
         }
+        if retry.is_expired(&event, started_unix_ms) {
+            return self.end(id, event, Condition::EventAgeExceeded, None, config).await;
+        }
+        self.metrics.started(started_unix_ms.saturating_sub(event.accepted_unix_ms));
         let outcome = self.deps.invoker.invoke_event(&event).await;
         if let Outcome::Deferred { reason } = &outcome {
             debug!(request_id = %event.request_id, function = %event.name, %reason, "event deferred");
         }
-        match self.config.retry.on_outcome(event, &outcome, (self.deps.now_unix_ms)()) {
-            Decision::Done => {
-                self.metrics.handled("succeeded");
-                self.insist("settle event", || self.deps.events.settle(id, None)).await;
-            }
+        let decision = retry.on_outcome(event, &outcome, (self.deps.now_unix_ms)());
+        let deferred = matches!(outcome, Outcome::Deferred { .. });
+        let last_run = match outcome {
+            Outcome::Succeeded(run) | Outcome::FunctionError(run) => Some(run),
+            Outcome::Deferred { .. } | Outcome::NoConcurrency | Outcome::NoFunction => None,
+        };
+        match decision {
+            Decision::Done(event) => self.end(id, event, Condition::Success, last_run, config).await,
             Decision::Again(event) => {
-                let deferred = matches!(outcome, Outcome::Deferred { .. });
                 self.metrics.handled(if deferred { "deferred" } else { "retried" });
                 self.insist("reschedule event", || self.deps.events.reschedule(id, event.clone())).await;
             }
-            Decision::GiveUp(event, condition) => {
-                let last_run = if let Outcome::FunctionError(run) = outcome { Some(run) } else { None };
-                self.give_up(id, event, condition, last_run).await;
+            Decision::GiveUp(event, condition) => self.end(id, event, condition, last_run, config).await,
+        }
+    }
+
+    /// The configuration that holds for an event; the platform's defaults if it can't be read.
+    async fn config_of(&self, event: &Event) -> Option<EventInvokeConfig> {
+        match self.configs.get(&EventInvokeConfig::path_for(event)).await {
+            Ok(found) => found.map(|found| EventInvokeConfig::clone(&found.value)),
+            Err(failure) => {
+                error!(%failure, request_id = %event.request_id, "the event-invoke configuration can't be read");
+                None
             }
         }
     }
 
-    async fn give_up(&self, id: EventId, event: Event, condition: Condition, last_run: Option<FailedRun>) {
-        let (request_id, function) = (event.request_id.clone(), event.name.clone());
-        info!(%request_id, %function, condition = condition.name(), attempts = event.failed_attempts, "event given up");
-        let forwarded = self.forward(&event, condition, last_run.as_ref()).await;
-        let dead_letter = (!forwarded).then(|| DeadLetter {
-            event,
-            condition: condition.name().to_owned(),
-            error: last_run.map(|run| String::from_utf8_lossy(&run.document).into_owned()),
-            unix_ms: (self.deps.now_unix_ms)(),
+    /// Takes an event out of the queue, and stores what it leaves behind.
+    async fn end(
+        &self,
+        id: EventId,
+        event: Event,
+        condition: Condition,
+        last_run: Option<Run>,
+        config: Option<EventInvokeConfig>,
+    ) {
+        if condition != Condition::Success {
+            let (request_id, function, attempts) = (&event.request_id, &event.name, event.failed_attempts);
+            info!(%request_id, %function, condition = condition.name(), attempts, "event given up");
+        }
+        let unix_ms = (self.deps.now_unix_ms)();
+        let ending = Ending { event: &event, condition, last_run: last_run.as_ref(), unix_ms };
+        let Leaves { settlement, without_events, mut undelivered, delivered } =
+            self.delivery.leaves(ending, config.as_ref()).await;
+        let dropped = settlement.events.len() as u64;
+        let mut kept = settlement.dead_letter.is_some();
+        if !self.settle(id, settlement).await {
+            warn!(request_id = %event.request_id, "no room in the queue of events for the record of this one");
+            undelivered += dropped;
+            kept = without_events.dead_letter.is_some();
+            self.settle(id, without_events).await;
+        }
+        self.metrics.ended(condition, unix_ms.saturating_sub(event.accepted_unix_ms));
+        self.metrics.delivered(&delivered, undelivered);
+        self.metrics.handled(match (condition, kept) {
+            (Condition::Success, _) => "succeeded",
+            (_, true) => "dead_lettered",
+            (_, false) => "forwarded",
         });
-        self.metrics.handled(if forwarded { "forwarded" } else { "dead_lettered" });
-        self.insist("settle event", || self.deps.events.settle(id, dead_letter.clone())).await;
     }
 
-    /// Sends the record of a failure to the function's `OnFailure` function. Says no if there is none, or none that
-    /// can take it.
-    async fn forward(&self, event: &Event, condition: Condition, last_run: Option<&FailedRun>) -> bool {
-        let Some(target) = self.target(event).await else { return false };
-        let now_unix_ms = (self.deps.now_unix_ms)();
-        let (request_id, arn) = (&event.request_id, &target.arn);
-        if event.forwards >= FORWARDS_MAX {
-            warn!(%request_id, %arn, "failures of failures: the record becomes a dead letter");
-            return false;
-        }
-        let Some(payload) = destination::record(event, condition, last_run, now_unix_ms) else {
-            warn!(%request_id, %arn, "the record of the failure is too large for an event and becomes a dead letter");
-            return false;
-        };
-        let record = Event {
-            request_id: fresh_request_id(),
-            account: event.account.clone(),
-            name: target.name,
-            version: target.version,
-            alias: None,
-            invoked_arn: target.arn.clone(),
-            payload,
-            accepted_unix_ms: now_unix_ms,
-            due_unix_ms: now_unix_ms,
-            failed_attempts: 0,
-            deferrals: 0,
-            forwards: event.forwards + 1,
-        };
-        match self.deps.events.push(record).await {
-            Ok(_) => true,
-            Err(failure @ (PushError::Full { .. } | PushError::Store(_))) => {
-                warn!(%request_id, %arn, %failure, "the record of the failure becomes a dead letter");
-                false
+    /// Settles, whatever it takes; says no if what the event leaves behind has no room.
+    async fn settle(&self, id: EventId, leaves: Settlement) -> bool {
+        let settled = self.insist("settle event", || async {
+            match self.deps.events.settle(id, leaves.clone()).await {
+                Ok(()) => Ok(true),
+                Err(PushError::Full { .. }) => Ok(false),
+                Err(PushError::Store(failure)) => Err(failure),
             }
-        }
-    }
-
-    /// The function that gets the records of this event's function, if there is one and it exists.
-    async fn target(&self, event: &Event) -> Option<FunctionTarget> {
-        let failed = |failure: StoreFailure| error!(%failure, request_id = %event.request_id, "no OnFailure target");
-        let catalog = &self.deps.catalog;
-        let source = catalog.get(&event.account, &event.name, event.version).await.map_err(failed).ok()??;
-        let target = FunctionTarget::read(source.dead_letter_target.as_deref()?, &event.account)?;
-        let found = catalog.get(&event.account, &target.name, target.version).await.map_err(failed).ok()?;
-        found.is_some().then_some(target)
+        });
+        settled.await.unwrap_or(true)
     }
 
     /// Does what must be written down, again and again while the store fails. Given up only when the process stops: the
     /// event is still stored then and runs again after the next start.
-    async fn insist<F>(&self, operation: &str, mut write: impl FnMut() -> F)
+    async fn insist<T, F>(&self, operation: &str, mut write: impl FnMut() -> F) -> Option<T>
     where
-        F: Future<Output = Result<(), StoreFailure>>,
+        F: Future<Output = Result<T, StoreFailure>>,
     {
         let mut pause = STORE_PAUSE_MIN;
-        while let Err(failure) = write().await {
-            error!(%failure, operation, "the queue of events can't be written");
+        loop {
+            match write().await {
+                Ok(done) => return Some(done),
+                Err(failure) => error!(%failure, operation, "the queue of events can't be written"),
+            }
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => return None,
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(STORE_PAUSE_MAX),
             }
         }
     }
-}
-
-fn fresh_request_id() -> hearth_domain::RequestId {
-    let id = Uuid::new_v4().to_string();
-    hearth_domain::RequestId::new(&id).unwrap_or_else(|_| unreachable!("a UUID is a request id"))
 }

@@ -3,12 +3,14 @@
 //! As AWS documents it (Lambda developer guide, "How Lambda handles errors and retries with asynchronous invocation"):
 //! after a function error two more attempts, one minute and two minutes later; after throttling or a failure of the
 //! platform again and again, after 1 second at first, doubling up to 5 minutes; all of it until the event is 6 hours old.
+//! A function's own configuration can ask for fewer retries and a lower age, never for more than the platform gives.
 
 use std::time::Duration;
 
 use hearth_store::event::Event;
 
 use crate::asynchronous::Outcome;
+use crate::asynchronous::configuration::EventInvokeConfig;
 
 /// When failed events run again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,22 +40,28 @@ impl Default for RetryConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It is done.
-    Done,
+    Done(Event),
     /// It goes back with these counts and due time.
     Again(Event),
     /// It is given up, with these counts.
     GiveUp(Event, Condition),
 }
 
-/// Why an event was given up (AWS: `condition` of a destination record; the third is ours).
+/// Why an event ended (AWS: `condition` of a destination record; the last two are ours).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
+    /// The function returned.
+    Success,
     /// The function failed in every attempt.
     RetriesExhausted,
     /// It became too old.
     EventAgeExceeded,
+    /// The function's reserved concurrency is zero, so nothing of it may run.
+    ZeroReservedConcurrency,
     /// The function was deleted meanwhile.
     FunctionNotFound,
+    /// It is one of too many that follow from each other.
+    RecursiveLoop,
 }
 
 impl Condition {
@@ -61,14 +69,31 @@ impl Condition {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Success => "Success",
             Self::RetriesExhausted => "RetriesExhausted",
             Self::EventAgeExceeded => "EventAgeExceeded",
+            Self::ZeroReservedConcurrency => "ZeroReservedConcurrency",
             Self::FunctionNotFound => "FunctionNotFound",
+            Self::RecursiveLoop => "RecursiveLoop",
         }
     }
 }
 
 impl RetryConfig {
+    /// What holds for a function that is configured so.
+    #[must_use]
+    pub fn for_function(&self, config: Option<&EventInvokeConfig>) -> Self {
+        let mut retry = self.clone();
+        let Some(config) = config else { return retry };
+        if let Some(retries) = config.max_retries {
+            retry.waits.truncate(retries as usize);
+        }
+        if let Some(age_s) = config.max_age_s {
+            retry.max_age = retry.max_age.min(Duration::from_secs(age_s.into()));
+        }
+        retry
+    }
+
     /// Whether a due event is too old to run.
     #[must_use]
     pub fn is_expired(&self, event: &Event, now_unix_ms: u64) -> bool {
@@ -79,7 +104,8 @@ impl RetryConfig {
     #[must_use]
     pub fn on_outcome(&self, event: Event, outcome: &Outcome, now_unix_ms: u64) -> Decision {
         match outcome {
-            Outcome::Succeeded => Decision::Done,
+            Outcome::Succeeded(_) => Decision::Done(event),
+            Outcome::NoConcurrency => Decision::GiveUp(event, Condition::ZeroReservedConcurrency),
             Outcome::NoFunction => Decision::GiveUp(event, Condition::FunctionNotFound),
             Outcome::FunctionError(_) => self.on_function_error(event, now_unix_ms),
             Outcome::Deferred { .. } => self.on_deferral(event, now_unix_ms),
@@ -93,7 +119,8 @@ impl RetryConfig {
         event.deferrals = 0;
         let Some(wait) = wait else { return Decision::GiveUp(event, Condition::RetriesExhausted) };
         event.due_unix_ms = now_unix_ms.saturating_add(millis(wait));
-        if event.due_unix_ms > self.deadline_unix_ms(&event) {
+        // AWS: with an age of 60 seconds there is no second attempt (tests/aws-facts/destinations.json).
+        if event.due_unix_ms >= self.deadline_unix_ms(&event) {
             return Decision::GiveUp(event, Condition::EventAgeExceeded);
         }
         Decision::Again(event)
@@ -129,7 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::asynchronous::FailedRun;
+    use crate::asynchronous::Run;
 
     fn event() -> Event {
         Event {
@@ -148,8 +175,12 @@ mod tests {
         }
     }
 
+    fn run() -> Run {
+        Run { executed_version: Version::Latest, document: Bytes::new() }
+    }
+
     fn function_error() -> Outcome {
-        Outcome::FunctionError(FailedRun { executed_version: Version::Latest, document: Bytes::new() })
+        Outcome::FunctionError(run())
     }
 
     fn deferred() -> Outcome {
@@ -194,7 +225,7 @@ mod tests {
         let last_try = again(retry.on_outcome(Event { deferrals: 9, ..event() }, &deferred(), 1_099_999));
         assert_eq!(last_try.due_unix_ms, 1_100_000);
         assert!(!retry.is_expired(&last_try, 1_100_000) && retry.is_expired(&last_try, 1_100_001));
-        for (outcome, now) in [(deferred(), 1_100_000), (function_error(), 1_040_001)] {
+        for (outcome, now) in [(deferred(), 1_100_000), (function_error(), 1_040_000)] {
             let Decision::GiveUp(_, condition) = retry.on_outcome(event(), &outcome, now) else { panic!() };
             assert_eq!(condition, Condition::EventAgeExceeded);
         }
@@ -206,9 +237,29 @@ mod tests {
         assert_eq!(decision, Decision::GiveUp(event(), Condition::FunctionNotFound));
     }
 
+    #[test]
+    fn no_reserved_concurrency_is_the_end_at_once() {
+        let decision = RetryConfig::default().on_outcome(event(), &Outcome::NoConcurrency, 1);
+        assert_eq!(decision, Decision::GiveUp(event(), Condition::ZeroReservedConcurrency));
+    }
+
+    #[test]
+    fn a_function_can_ask_for_less_and_not_for_more() {
+        let retry = RetryConfig::default();
+        assert_eq!(retry.for_function(None), retry);
+        let asks = |max_retries, max_age_s| {
+            let config = EventInvokeConfig { max_retries, max_age_s, ..EventInvokeConfig::default() };
+            let RetryConfig { waits, max_age, .. } = retry.for_function(Some(&config));
+            (waits.len(), max_age.as_secs())
+        };
+        assert_eq!(asks(None, None), (2, 21_600));
+        assert_eq!(asks(Some(0), Some(60)), (0, 60));
+        assert_eq!(asks(Some(9), Some(99_999)), (2, 21_600));
+    }
+
     fn outcome() -> impl Strategy<Value = Outcome> {
         prop_oneof![
-            6 => Just(deferred()), 3 => Just(function_error()), 1 => Just(Outcome::Succeeded), 1 => Just(Outcome::NoFunction)
+            6 => Just(deferred()), 3 => Just(function_error()), 1 => Just(Outcome::Succeeded(run())), 1 => Just(Outcome::NoFunction)
         ]
     }
 
@@ -240,8 +291,8 @@ mod tests {
                         prop_assert_eq!(next.accepted_unix_ms, event.accepted_unix_ms);
                         event = next;
                     }
-                    Decision::Done => {
-                        prop_assert_eq!(outcome, Outcome::Succeeded);
+                    Decision::Done(done) => {
+                        prop_assert_eq!((outcome, done), (Outcome::Succeeded(run()), event));
                         return Ok(());
                     }
                     Decision::GiveUp(last, condition) => {

@@ -8,7 +8,7 @@ use hearth_domain::FunctionResponse;
 use hearth_store::catalog::FunctionState;
 use hearth_store::event::Event;
 
-use crate::asynchronous::{EventInvoker, FailedRun, Outcome};
+use crate::asynchronous::{EventInvoker, Outcome, Run};
 use crate::invocation::{Answer, Invocation, Invoker};
 use crate::resolution::{Resolved, Resolver};
 use crate::validation::Qualifier;
@@ -46,12 +46,14 @@ impl EventInvoker for EventRuns {
             log_tail: false,
             capacity_wait: self.capacity_wait,
         });
+        let executed_version = record.function.version;
         match answer.await {
-            Ok(Answer { response: FunctionResponse::Success(_), .. }) => Outcome::Succeeded,
-            Ok(Answer { response: FunctionResponse::Error(error), .. }) => Outcome::FunctionError(FailedRun {
-                executed_version: record.function.version,
-                document: error.document,
-            }),
+            Ok(Answer { response: FunctionResponse::Success(document), .. }) => {
+                Outcome::Succeeded(Run { executed_version, document })
+            }
+            Ok(Answer { response: FunctionResponse::Error(error), .. }) => {
+                Outcome::FunctionError(Run { executed_version, document: error.document })
+            }
             Err(error) => deferred(error),
         }
     }

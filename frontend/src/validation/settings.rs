@@ -7,13 +7,13 @@ use hearth_domain::limits::{
     ENVIRONMENT_MAX_BYTES, EPHEMERAL_STORAGE_MAX_MB, EPHEMERAL_STORAGE_MIN_MB, MEMORY_MAX_MB, MEMORY_MIN_MB,
     TIMEOUT_MAX_S, TIMEOUT_MIN_S,
 };
-use hearth_domain::{AccountId, EphemeralStorage, InvalidId, MemorySize, Runtime, Timeout};
+use hearth_domain::{EphemeralStorage, InvalidId, MemorySize, Runtime, Timeout};
 use hearth_store::FunctionRecord;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{ValidationErrors, check_environment};
-use crate::asynchronous::destination::FunctionTarget;
+use crate::asynchronous::target::{ChannelKind, Home, Target};
 
 const ROLE_PATTERN: &str = r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+";
 const HANDLER_PATTERN: &str = r"[^\s]+";
@@ -81,8 +81,8 @@ pub enum SettingsError {
     },
     /// A dead-letter target Hearth can't send to.
     #[error(
-        "The dead-letter target {0} can't be used: Hearth sends failed events to another function of the account (give its ARN), and \
-         keeps those without a target for `hearth dead-letters`."
+        "The dead-letter target {0} can't be used: failed events go to a standard queue, a standard topic or a function of \
+         the own account and region; those without a target are kept for `hearth dead-letters`."
     )]
     DeadLetterTarget(String),
     /// Something of Lambda's that Hearth does not have.
@@ -197,7 +197,10 @@ impl Settings {
             record.runtime = runtime;
         }
         if let Some(target) = self.dead_letter_config.and_then(|config| config.target_arn) {
-            record.dead_letter_target = dead_letter_target(target, &record.function.account)?;
+            record.dead_letter_target = {
+                let home = Home { account: &record.function.account, region: &record.region };
+                dead_letter_target(target, home)?
+            };
         }
         if let Some(variables) = self.environment.map(|environment| environment.variables.unwrap_or_default()) {
             check_environment(&variables)?;
@@ -262,12 +265,15 @@ fn replace(slot: &mut String, value: Option<String>) {
     }
 }
 
-/// An empty one takes the target away.
-fn dead_letter_target(target: String, account: &AccountId) -> Result<Option<String>, SettingsError> {
+/// An empty one takes the target away. AWS takes queues and topics; functions are an addition.
+fn dead_letter_target(target: String, home: Home<'_>) -> Result<Option<String>, SettingsError> {
     if target.is_empty() {
         return Ok(None);
     }
-    match FunctionTarget::read(&target, account) {
+    match Target::read(&target, home) {
+        Some(Target::Channel(channel)) if channel.kind == ChannelKind::Bus => {
+            Err(SettingsError::DeadLetterTarget(target))
+        }
         Some(_) => Ok(Some(target)),
         None => Err(SettingsError::DeadLetterTarget(target)),
     }

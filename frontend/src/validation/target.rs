@@ -138,8 +138,19 @@ impl Target {
 }
 
 impl Qualifier {
-    fn read(text: &str) -> Self {
+    /// Reads `$LATEST`, a number, or anything else as the name of an alias.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
         text.parse().map_or_else(|_| Self::Alias(text.to_owned()), Self::Version)
+    }
+}
+
+impl std::fmt::Display for Qualifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Version(version) => version.fmt(f),
+            Self::Alias(alias) => f.write_str(alias),
+        }
     }
 }
 

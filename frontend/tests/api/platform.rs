@@ -72,6 +72,7 @@ impl Platform {
             documents: database.documents(),
             bundles: Arc::new(FileBundles::open(&dir.path().join("bundles")).await.unwrap()),
             events: database.events(),
+            messages: database.messages(),
             usage: database.usage(),
             manager: fleet.clone(),
             workers: Arc::new(Directory(fleet.clone())),

@@ -61,7 +61,7 @@ async fn what_cannot_be_honoured_is_refused_by_name() {
         (json!({ "Tags": { "hearth:isolation": "vm" } }), "hearth:isolation names the least isolation"),
         (json!({ "TracingConfig": { "Mode": "Active" } }), "TracingConfig"),
         (json!({ "LoggingConfig": { "LogFormat": "JSON" } }), "JSON"),
-        (json!({ "DeadLetterConfig": { "TargetArn": "arn:aws:sqs:us-east-1:000000000000:q" } }), "arn:aws:sqs"),
+        (json!({ "DeadLetterConfig": { "TargetArn": "arn:aws:sqs:us-east-1:000000000000:q.fifo" } }), "q.fifo"),
         (json!({ "Environment": { "Variables": { "AWS_REGION": "x", "_HANDLER": "y" } } }), "AWS_REGION, _HANDLER"),
         (json!({ "Environment": { "Variables": { "BIG": "x".repeat(4_096) } } }), "4KB"),
         (json!({ "FunctionName": "echo:1" }), "without a version"),

@@ -1,14 +1,18 @@
-//! The queue of events and the dead letters in sled.
+//! The queue of events, the dead letters, and the messages of channels in sled.
 //!
 //! ```text
 //! events        id (8 bytes, big endian)                    → StoredEvent, payload
 //! dead_letters  account, sequence (8 bytes, big endian)     → StoredLetter, payload
+//! messages      channel '\0' number (8 bytes, big endian)   → StoredMessage, body
 //! ```
 //!
 //! Which event is due when, and which are taken, is in memory ([`Queue`]) and rebuilt at the start: so a taken event that
 //! was not settled is offered again after a crash, and taking one writes nothing.
 
+mod channel_store;
 mod letters;
+mod messages;
+mod settle;
 mod stored;
 
 use std::collections::BTreeSet;
@@ -17,17 +21,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use hearth_domain::AccountId;
-use sled::transaction::ConflictableTransactionError;
-use sled::{Transactional, Tree};
+use sled::Tree;
 use tokio::sync::Notify;
 
 use crate::StoreFailure;
-use crate::embedded::disk::{Disk, off_thread, transacted};
+use crate::embedded::disk::{Disk, off_thread};
 use crate::embedded::events::letters::Letters;
-use crate::embedded::events::stored::{Stored, StoredLetter};
-use crate::embedded::payloads::{Payloads, Place};
+use crate::embedded::events::messages::Messages;
+use crate::embedded::events::stored::Stored;
+use crate::embedded::payloads::Payloads;
 use crate::embedded::queue::{FunctionKey, Queue, QueueLimits};
-use crate::event::{DeadLetter, Event, EventId, EventQueue, PushError};
+use crate::event::{DeadLetter, Event, EventId, EventQueue, PushError, Settlement};
+use crate::message::Message;
 
 const EVENTS: &str = "events";
 
@@ -37,9 +42,12 @@ struct Shared {
     disk: Arc<Disk>,
     events: Tree,
     letters: Letters,
+    messages: Messages,
     payloads: Payloads,
     queue: Mutex<Queue>,
     changed: Notify,
+    /// A message has come.
+    arrived: Notify,
 }
 
 /// Events that were taken and not handed over yet. Dropped with the events in it (because nobody waits for them any
@@ -64,9 +72,10 @@ impl EmbeddedEvents {
             files.extend(stored.file());
         }
         let letters = Letters::open(disk, limits.max_dead_letters, &mut files)?;
+        let messages = Messages::open(disk, limits.max_messages, &mut files)?;
         payloads.sweep(&files)?;
-        let (disk, queue, changed) = (disk.clone(), Mutex::new(queue), Notify::new());
-        Ok(Self(Arc::new(Shared { disk, events, letters, payloads, queue, changed })))
+        let (disk, queue, changed, arrived) = (disk.clone(), Mutex::new(queue), Notify::new(), Notify::new());
+        Ok(Self(Arc::new(Shared { disk, events, letters, messages, payloads, queue, changed, arrived })))
     }
 
     /// Runs work off the async threads, and to its end even if nobody waits for it any more.
@@ -127,20 +136,9 @@ impl EventQueue for EmbeddedEvents {
         .await
     }
 
-    async fn settle(&self, id: EventId, dead_letter: Option<DeadLetter>) -> Result<(), StoreFailure> {
-        self.off_thread(format!("settle event {}", id.0), move |shared, operation| {
-            let stored = shared.taken(operation, id)?;
-            let payload_bytes = stored.payload_bytes();
-            match dead_letter {
-                None => shared.forget(operation, id, stored.place)?,
-                Some(letter) => shared.bury(operation, id, stored.with_document(letter))?,
-            }
-            shared.queue().settled(id, payload_bytes);
-            // Another one of the same function may be taken now.
-            shared.changed.notify_one();
-            Ok(())
-        })
-        .await
+    async fn settle(&self, id: EventId, leaves: Settlement) -> Result<(), PushError> {
+        self.off_thread(format!("settle event {}", id.0), move |shared, operation| shared.settle(operation, id, leaves))
+            .await
     }
 
     async fn depth(&self) -> Result<usize, StoreFailure> {
@@ -198,29 +196,13 @@ impl Shared {
         Ok(stored::decode_event(&key(id), &bytes)?.1)
     }
 
-    fn forget(&self, operation: &str, id: EventId, place: Place) -> Result<(), StoreFailure> {
-        self.events.remove(key(id)).map_err(|error| StoreFailure::new(operation, error))?;
-        self.disk.commit(operation)?;
-        self.payloads.remove(place);
-        Ok(())
-    }
-
-    /// Event out, dead letter in, and the oldest letter out if there are too many: in one transaction.
-    fn bury(&self, operation: &str, id: EventId, letter: StoredLetter) -> Result<(), StoreFailure> {
-        let burial = self.letters.prepare(operation, self.disk.next_id()?, &letter)?;
-        let written = (&self.events, self.letters.tree()).transaction(|(events, letters)| {
-            events.remove(&key(id))?;
-            letters.insert(burial.key.as_slice(), burial.value.as_slice())?;
-            for (evicted, _) in &burial.evicted {
-                letters.remove(evicted)?;
-            }
-            Ok::<(), ConflictableTransactionError<StoreFailure>>(())
-        });
-        transacted(operation, written)?;
-        let evicted = burial.done();
-        self.disk.commit(operation)?;
-        evicted.into_iter().for_each(|place| self.payloads.remove(place));
-        Ok(())
+    /// A message with its body; `None` if it was deleted meanwhile.
+    fn loaded_message(&self, channel: &str, number: u64) -> Result<Option<Message>, StoreFailure> {
+        let loaded = self.messages.stored(channel, number).and_then(|stored| stored.load(&self.payloads));
+        match loaded {
+            Err(_) if !self.messages.channels().has(channel, number) => Ok(None),
+            loaded => loaded.map(Some),
+        }
     }
 }
 

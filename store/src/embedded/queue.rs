@@ -28,6 +28,8 @@ pub struct QueueLimits {
     pub max_taken_per_function: usize,
     /// Most dead letters of one account; the oldest makes room for a new one, and the log says so.
     pub max_dead_letters: usize,
+    /// Most messages of one queue, topic or bus; the oldest makes room for a record, and the log says so.
+    pub max_messages: usize,
 }
 
 impl Default for QueueLimits {
@@ -37,6 +39,7 @@ impl Default for QueueLimits {
             max_payload_bytes: 4 * 1024 * 1024 * 1024,
             max_taken_per_function: 128,
             max_dead_letters: 10_000,
+            max_messages: 10_000,
         }
     }
 }
@@ -81,6 +84,19 @@ impl Queue {
             return Err(PushError::Full { events: self.events, payload_bytes: self.payload_bytes });
         }
         self.count(payload_bytes);
+        Ok(())
+    }
+
+    /// Makes room for events that take the place of one that is stored, or says that there is none.
+    pub(super) fn admit_instead(&mut self, freed_bytes: u64, admitted: &[u64]) -> Result<(), PushError> {
+        let (bytes, events) = (admitted.iter().sum::<u64>(), self.events - 1 + admitted.len());
+        let grows = admitted.len() > 1 || bytes > freed_bytes;
+        let fits = events <= self.limits.max_events
+            && self.payload_bytes - freed_bytes + bytes <= self.limits.max_payload_bytes;
+        if grows && !fits {
+            return Err(PushError::Full { events: self.events, payload_bytes: self.payload_bytes });
+        }
+        admitted.iter().for_each(|bytes| self.count(*bytes));
         Ok(())
     }
 
@@ -187,7 +203,13 @@ mod tests {
     use super::*;
 
     fn queue(max_events: usize, max_payload_bytes: u64) -> Queue {
-        let limits = QueueLimits { max_events, max_payload_bytes, max_taken_per_function: 3, max_dead_letters: 1 };
+        let limits = QueueLimits {
+            max_events,
+            max_payload_bytes,
+            max_taken_per_function: 3,
+            max_dead_letters: 1,
+            max_messages: 1,
+        };
         Queue::new(limits)
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hearth_domain::{AccountId, BundleDigest, EphemeralStorage, FunctionRef, MemorySize, RevisionId, Timeout, Version};
 use hearth_store::catalog::{FunctionRecord, FunctionState, UpdateStatus};
 use hearth_store::event::Event;
+use hearth_store::message::Message;
 
 pub(crate) fn account() -> AccountId {
     AccountId::new("000000000000").unwrap()
@@ -55,5 +56,16 @@ pub(crate) fn event(request_id: &str, due_unix_ms: u64, payload: &[u8]) -> Event
         failed_attempts: 0,
         deferrals: 0,
         forwards: 0,
+    }
+}
+
+pub(crate) fn message(channel: &str, id: &str, body: &[u8]) -> Message {
+    Message {
+        channel: channel.into(),
+        id: id.into(),
+        body: Bytes::copy_from_slice(body),
+        attributes: BTreeMap::new(),
+        sent_unix_ms: 1,
+        visible_unix_ms: 0,
     }
 }

@@ -1,4 +1,4 @@
-//! An event or a dead letter as one value: the document without its payload, and the payload behind it if it is small.
+//! An event, a dead letter or a message as one value: the document without its payload, and the payload behind it if it is small.
 //!
 //! ```text
 //! format 1:  01 | length of the document (4 bytes, big endian) | JSON document | inline payload
@@ -12,6 +12,7 @@ use crate::StoreFailure;
 use crate::embedded::payloads::{Payloads, Place};
 use crate::embedded::value::{self, ValueError};
 use crate::event::{DeadLetter, Event, EventId};
+use crate::message::Message;
 
 /// A document with an emptied payload, and where the payload is.
 pub(super) struct Stored<T> {
@@ -43,6 +44,12 @@ impl Carrier for Event {
 impl Carrier for DeadLetter {
     fn payload(&mut self) -> &mut Bytes {
         &mut self.event.payload
+    }
+}
+
+impl Carrier for Message {
+    fn payload(&mut self) -> &mut Bytes {
+        &mut self.body
     }
 }
 
