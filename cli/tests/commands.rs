@@ -92,7 +92,7 @@ async fn frontend(directory: &Path, fleet: &Arc<Fleet>) -> Arc<Frontend> {
         workers: Arc::new(Directory(fleet.clone())),
     };
     let account = "000000000000".parse().unwrap();
-    deps.catalog.put_access_key(AccessKey { id: "AKIATEST".into(), secret: "secret".into(), account }).await.unwrap();
+    deps.catalog.put_access_key(AccessKey::root("AKIATEST", "secret", account)).await.unwrap();
     Frontend::start(Config::default(), deps, &prometheus::Registry::new()).await.unwrap()
 }
 

@@ -70,4 +70,25 @@ pub struct FunctionSpec {
     /// Whether environments of this version come of a snapshot that was taken after its init, where there are snapshots.
     #[serde(default)]
     pub snap_start: bool,
+    /// Who the function is to the API. Not part of what it is: two specs of one revision may differ here.
+    #[serde(default)]
+    pub credentials: Option<FunctionCredentials>,
+}
+
+/// Temporary credentials of a function's role, as its environment has them. They outlive
+/// [`crate::timing::ENVIRONMENT_LIFE_MAX`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionCredentials {
+    /// `AWS_ACCESS_KEY_ID`
+    pub key_id: String,
+    /// `AWS_SECRET_ACCESS_KEY`
+    pub secret: String,
+    /// `AWS_SESSION_TOKEN`
+    pub session_token: String,
+}
+
+impl fmt::Debug for FunctionCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FunctionCredentials").field("key_id", &self.key_id).finish_non_exhaustive()
+    }
 }

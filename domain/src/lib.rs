@@ -17,7 +17,7 @@ pub mod slot;
 pub mod time;
 pub mod timing;
 
-pub use function::{FunctionRef, FunctionSpec};
+pub use function::{FunctionCredentials, FunctionRef, FunctionSpec};
 pub use id::{
     AccountId, AliasName, BundleDigest, ClaimId, FunctionName, HolderId, InvalidId, LogGroup, RequestId, RevisionId,
     SlotId, Version, WorkerId,

@@ -24,6 +24,12 @@ pub const KEEP_ALIVE_MIN: Duration = Duration::from_secs(60);
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(3_600);
 /// Idle window while a function's history is too short to tell.
 pub const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(600);
+/// Longest life of an execution environment: after the call that ends behind it, the next one gets another.
+pub const ENVIRONMENT_LIFE_MAX: Duration = Duration::from_secs(6 * 3_600);
+/// Life of the credentials that an environment is started with.
+pub const FUNCTION_CREDENTIALS_LIFE: Duration = Duration::from_secs(12 * 3_600);
+/// Age at which a function's credentials are made anew for environments to come.
+pub const FUNCTION_CREDENTIALS_RENEWED_AFTER: Duration = Duration::from_secs(3 * 3_600);
 /// Time a role gets to finish running work after SIGTERM unless configured otherwise.
 pub const SHUTDOWN_GRACE_DEFAULT: Duration = Duration::from_secs(30);
 /// Longest time to set up one connection between roles.
@@ -50,5 +56,13 @@ const _: () = assert!(longer(LEASE_TERMS.gone_after(), LEASE_TERMS.stop_using_af
 const _: () = assert!(longer(
     LEASE_TERMS.stop_using_after(),
     LEASE_TERMS.renew_after().saturating_add(CONNECTION_PING_INTERVAL).saturating_add(CONNECTION_PING_TIMEOUT)
+));
+// No environment outlives its credentials, the longest call and the longest idle window included.
+const _: () = assert!(longer(
+    FUNCTION_CREDENTIALS_LIFE,
+    FUNCTION_CREDENTIALS_RENEWED_AFTER
+        .saturating_add(ENVIRONMENT_LIFE_MAX)
+        .saturating_add(KEEP_ALIVE_MAX)
+        .saturating_add(Duration::from_secs(crate::limits::TIMEOUT_MAX_S as u64))
 ));
 const _: () = assert!(longer(KEEP_ALIVE_MAX, KEEP_ALIVE_DEFAULT) && longer(KEEP_ALIVE_DEFAULT, KEEP_ALIVE_MIN));

@@ -69,6 +69,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// The access key with this id. Cheap enough for every request.
     async fn access_key(&self, id: &str) -> Result<Option<Arc<AccessKey>>, StoreFailure>;
 
+    /// Removes an access key; one that is not there is no error.
+    async fn remove_access_key(&self, id: &str) -> Result<(), StoreFailure>;
+
     /// Every access key, by id.
     async fn access_keys(&self) -> Result<Vec<Arc<AccessKey>>, StoreFailure>;
 }
@@ -225,6 +228,7 @@ impl FunctionRecord {
             snap_start: self.is_optimized(),
             layers: self.layers.iter().map(|layer| layer.bundle).collect(),
             logging: self.logging.clone(),
+            credentials: None,
         }
     }
 }
@@ -238,6 +242,24 @@ pub struct AccessKey {
     pub secret: String,
     /// Whose it is.
     pub account: AccountId,
+    /// The user it belongs to; `None` for the account itself, which may do everything in it.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Refused until it is enabled again.
+    #[serde(default)]
+    pub disabled: bool,
+    /// When it was made, Unix milliseconds; 0 if nobody knows.
+    #[serde(default)]
+    pub created_unix_ms: u64,
+}
+
+impl AccessKey {
+    /// A key of the account itself.
+    #[must_use]
+    pub fn root(id: impl Into<String>, secret: impl Into<String>, account: AccountId) -> Self {
+        let (id, secret) = (id.into(), secret.into());
+        Self { id, secret, account, user: None, disabled: false, created_unix_ms: 0 }
+    }
 }
 
 impl std::fmt::Debug for AccessKey {

@@ -220,13 +220,18 @@ fn poll_once<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
 #[tokio::test]
 async fn access_keys_are_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let key = AccessKey { id: "AKIAXXXXXXXXXXXXXXXX".into(), secret: "s".repeat(40), account: account() };
+    let key = AccessKey::root("AKIAXXXXXXXXXXXXXXXX", "s".repeat(40), account());
     for _ in 0..2 {
         let database = Database::open(dir.path()).await.unwrap();
         database.catalog().put_access_key(key.clone()).await.unwrap();
         assert_eq!(database.catalog().access_key(&key.id).await.unwrap().as_deref(), Some(&key));
         assert_eq!(database.catalog().access_keys().await.unwrap(), [Arc::new(key.clone())]);
         assert_eq!(database.catalog().access_key("AKIA").await.unwrap(), None);
+    }
+    for _ in 0..2 {
+        let database = Database::open(dir.path()).await.unwrap();
+        database.catalog().remove_access_key(&key.id).await.unwrap();
+        assert_eq!(database.catalog().access_keys().await.unwrap(), []);
     }
 }
 

@@ -172,6 +172,7 @@ fn function(n: u32) -> Arc<FunctionSpec> {
         snap_start: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
+        credentials: None,
     })
 }
 

@@ -19,7 +19,9 @@ use tokio::process::Command;
 use tracing::warn;
 
 pub(crate) use bootstrap::{Bootstraps, RUNTIME_DIR};
-pub(crate) use environment::{FunctionEnvironment, LOG_STREAM_VARIABLE, log_stream_name, shim_environment};
+pub(crate) use environment::{
+    FunctionEnvironment, LOG_STREAM_VARIABLE, credential_variables, log_stream_name, shim_environment,
+};
 
 /// Runtimes that start alike share their pooled sandboxes: the three names of the custom runtime are one class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

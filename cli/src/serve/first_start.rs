@@ -21,7 +21,7 @@ const CREDENTIALS_FILE: &str = "credentials";
 pub(crate) async fn ensure_credentials(catalog: &Arc<dyn Catalog>, data_dir: &Path) -> Result<()> {
     let account = AccountId::new(FIRST_ACCOUNT)?;
     let keys = catalog.access_keys().await?;
-    let key = match keys.iter().find(|key| key.account == account) {
+    let key = match keys.iter().find(|key| key.account == account && key.user.is_none() && !key.disabled) {
         Some(key) => AccessKey::clone(key),
         None => {
             let key = new_key(account);
@@ -38,7 +38,7 @@ fn new_key(account: AccountId) -> AccessKey {
     let id =
         (0..16).map(|_| char::from(ID_CHARACTERS[random.random_range(0..ID_CHARACTERS.len())])).collect::<String>();
     let secret = Alphanumeric.sample_string(&mut random, 40);
-    AccessKey { id: format!("AKIA{id}"), secret, account }
+    AccessKey::root(format!("AKIA{id}"), secret, account)
 }
 
 /// Written anew at every start, whole or not at all: a file that was lost or torn comes back.

@@ -77,7 +77,7 @@ impl Platform {
             manager: fleet.clone(),
             workers: Arc::new(Directory(fleet.clone())),
         };
-        let key = AccessKey { id: KEY_ID.into(), secret: SECRET.into(), account: account() };
+        let key = AccessKey::root(KEY_ID, SECRET, account());
         deps.catalog.put_access_key(key).await.unwrap();
         let frontend = Frontend::start(config, deps.clone(), &prometheus::Registry::new()).await.unwrap();
         Self { fleet, router: frontend.router(), frontend, deps, dir }

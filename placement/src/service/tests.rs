@@ -218,6 +218,7 @@ fn function() -> Arc<FunctionSpec> {
         snap_start: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
+        credentials: None,
     })
 }
 

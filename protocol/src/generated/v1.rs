@@ -13,6 +13,16 @@ pub struct FunctionRef {
     #[prost(string, tag = "4")]
     pub revision: ::prost::alloc::string::String,
 }
+/// Temporary credentials of a function's role.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FunctionCredentials {
+    #[prost(string, tag = "1")]
+    pub key_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub secret: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub session_token: ::prost::alloc::string::String,
+}
 /// What is needed to run a function version.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FunctionSpec {
@@ -49,6 +59,9 @@ pub struct FunctionSpec {
     /// Absent: text, in the function's own group.
     #[prost(message, optional, tag = "13")]
     pub logging: ::core::option::Option<Logging>,
+    /// Absent: the function has none.
+    #[prost(message, optional, tag = "14")]
+    pub credentials: ::core::option::Option<FunctionCredentials>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Logging {

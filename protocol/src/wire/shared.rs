@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hearth_domain::limits::{ENVIRONMENT_MAX_BYTES, LAYERS_MAX};
 use hearth_domain::{
-    BundleDigest, FencingToken, FunctionRef, FunctionSpec, InitFailure, LeaseTerms, Logging, SlotId, SlotOutcome,
+    BundleDigest, FencingToken, FunctionCredentials, FunctionRef, FunctionSpec, InitFailure, LeaseTerms, Logging,
+    SlotId, SlotOutcome,
 };
 
 use super::{Malformed, TEXT_MAX_BYTES, bounded, missing, nested, ns, parsed, required, text};
@@ -56,6 +57,7 @@ impl From<&FunctionSpec> for pb::FunctionSpec {
             snap_start: spec.snap_start,
             layers_sha256: spec.layers.iter().map(digest_bytes).collect(),
             logging: Some((&spec.logging).into()),
+            credentials: spec.credentials.as_ref().map(Into::into),
         }
     }
 }
@@ -83,6 +85,7 @@ impl TryFrom<pb::FunctionSpec> for FunctionSpec {
             snap_start: wire.snap_start,
             layers: layers(&wire.layers_sha256)?,
             logging: wire.logging.map(|logging| nested("logging", logging)).transpose()?.unwrap_or_default(),
+            credentials: wire.credentials.map(TryInto::try_into).transpose()?,
         })
     }
 }
@@ -115,6 +118,25 @@ impl TryFrom<pb::Logging> for Logging {
             application_level: level("application_level", wire.application_level)?,
             system_level: level("system_level", wire.system_level)?,
             group: wire.group.map(|group| parsed("group", &group)).transpose()?,
+        })
+    }
+}
+
+impl From<&FunctionCredentials> for pb::FunctionCredentials {
+    fn from(credentials: &FunctionCredentials) -> Self {
+        let FunctionCredentials { key_id, secret, session_token } = credentials.clone();
+        Self { key_id, secret, session_token }
+    }
+}
+
+impl TryFrom<pb::FunctionCredentials> for FunctionCredentials {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::FunctionCredentials) -> Result<Self, Malformed> {
+        Ok(Self {
+            key_id: text("key_id", wire.key_id, TEXT_MAX_BYTES)?,
+            secret: text("secret", wire.secret, TEXT_MAX_BYTES)?,
+            session_token: text("session_token", wire.session_token, ENVIRONMENT_MAX_BYTES)?,
         })
     }
 }

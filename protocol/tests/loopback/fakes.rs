@@ -56,6 +56,7 @@ pub(crate) fn spec() -> Arc<FunctionSpec> {
         snap_start: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
+        credentials: None,
     })
 }
 

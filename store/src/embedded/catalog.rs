@@ -196,6 +196,17 @@ impl Catalog for EmbeddedCatalog {
         .await
     }
 
+    async fn remove_access_key(&self, id: &str) -> Result<(), StoreFailure> {
+        let id = id.to_owned();
+        self.change(format!("remove access key {id}"), move |shared, operation| {
+            shared.access_keys.remove(id.as_bytes()).map_err(|error| StoreFailure::new(operation, error))?;
+            shared.disk.commit(operation)?;
+            shared.show(|held| held.access_keys.remove(&id));
+            Ok(())
+        })
+        .await
+    }
+
     async fn access_key(&self, id: &str) -> Result<Option<Arc<AccessKey>>, StoreFailure> {
         Ok(self.held(|held| held.access_keys.get(id).cloned()))
     }

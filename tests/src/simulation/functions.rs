@@ -37,5 +37,6 @@ pub(super) fn function(index: usize, memory_mb: u32) -> Arc<FunctionSpec> {
         snap_start: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
+        credentials: None,
     })
 }

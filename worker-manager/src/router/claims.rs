@@ -130,6 +130,7 @@ impl Router {
             worker: grant.worker,
             function: index,
             place: SlotPlace::Refreshing,
+            granted_at: now,
             answered_at: now,
             armed: Armed::default(),
         };

@@ -18,9 +18,11 @@ impl Router {
         let lost = busy.lost;
         let unreachable = completion.outcome == SlotOutcome::Unreachable;
         let unreachable = unreachable.then(|| (slot.worker.id.clone(), busy.since));
+        let aged = now.since(slot.granted_at) >= self.config.environment_life;
         self.end_reservation(now, completion.slot);
         match completion.outcome {
             _ if lost => self.drop_slot(now, completion.slot),
+            SlotOutcome::Reusable if aged => self.release(now, completion.slot),
             SlotOutcome::Reusable => self.take_back(now, completion.slot, outbox),
             // "Gone" may also mean that nobody can say: releasing makes sure, and frees the room at once.
             SlotOutcome::Gone | SlotOutcome::Unreachable => self.release(now, completion.slot),

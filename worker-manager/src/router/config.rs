@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hearth_domain::limits::ACCOUNT_CONCURRENCY_DEFAULT;
-use hearth_domain::timing::INIT_TIMEOUT;
+use hearth_domain::timing::{ENVIRONMENT_LIFE_MAX, INIT_TIMEOUT};
 
 use crate::keep_alive::KeepAliveConfig;
 
@@ -32,6 +32,8 @@ pub struct RouterConfig {
     pub claim_margin: Duration,
     /// A reservation that nobody completes ends after the function's timeout and this; its slot is released.
     pub reservation_margin: Duration,
+    /// A slot held for this long takes no call more.
+    pub environment_life: Duration,
     /// How idle windows are chosen.
     pub keep_alive: KeepAliveConfig,
 }
@@ -58,6 +60,7 @@ impl Default for RouterConfig {
             claim_retry_max: Duration::from_secs(2),
             claim_margin: Duration::from_secs(30),
             reservation_margin: Duration::from_secs(10),
+            environment_life: ENVIRONMENT_LIFE_MAX,
             keep_alive: KeepAliveConfig::default(),
         }
     }

@@ -23,6 +23,8 @@ pub(super) struct Slot {
     pub(super) worker: WorkerEndpoint,
     pub(super) function: FunctionIndex,
     pub(super) place: SlotPlace,
+    /// When it was granted; after a restart of this manager, when it was found.
+    pub(super) granted_at: Moment,
     /// When its worker last answered for it: the grant, or the end of a call that left it reusable.
     pub(super) answered_at: Moment,
     pub(super) armed: Armed,

@@ -278,6 +278,7 @@ pub(crate) fn revision(name: &str, revision: &str, memory_mb: u32) -> Arc<Functi
         snap_start: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
+        credentials: None,
     })
 }
 

@@ -27,6 +27,22 @@ fn old_revisions_end_and_the_current_one_stays() {
     bench.nothing_else_was_sent();
 }
 
+/// So that credentials, which environments have from their start, end after them.
+#[test]
+fn an_old_environment_ends_with_the_call_it_runs() {
+    let environment_life = Duration::from_secs(60);
+    let (mut bench, f) = (Bench::with(RouterConfig { environment_life, ..RouterConfig::default() }), function("f"));
+    let slot = bench.warm_up(&f, "r1");
+    bench.pass_renewing(Duration::from_secs(30));
+    let running = bench.ask_warm(&f, "r2");
+    bench.give_back("r2", &running);
+    bench.pass_renewing(Duration::from_secs(30));
+    let running = bench.ask_warm(&f, "r3");
+    bench.give_back("r3", &running);
+    assert_eq!(bench.released(), [slot]);
+    bench.nothing_else_was_sent();
+}
+
 #[test]
 fn a_deleted_function_ends_in_all_versions() {
     let (mut bench, f) = (Bench::new(), function("f"));

@@ -98,5 +98,6 @@ fn function(name: &str) -> Arc<FunctionSpec> {
         snap_start: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
+        credentials: None,
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use hearth_domain::FunctionSpec;
+use hearth_domain::{FunctionCredentials, FunctionSpec};
 use hearth_guest_protocol::EnvironmentVariable;
 
 use super::RuntimeClass;
@@ -66,6 +66,8 @@ impl FunctionEnvironment<'_> {
             RuntimeClass::Provided => None,
             managed => Some(("AWS_EXECUTION_ENV", format!("AWS_Lambda_{managed}"))),
         };
+        let credentials = spec.credentials.iter().flat_map(credential_variables);
+        let credentials = credentials.map(|(name, value)| (name, value.to_owned()));
         [
             ("_HANDLER", spec.handler.clone()),
             ("AWS_REGION", spec.region.clone()),
@@ -81,8 +83,18 @@ impl FunctionEnvironment<'_> {
         ]
         .into_iter()
         .chain(execution)
+        .chain(credentials)
         .map(|(name, value)| (name.to_owned(), value))
     }
+}
+
+/// The variables in which SDKs look for credentials.
+pub(crate) fn credential_variables(credentials: &FunctionCredentials) -> [(&'static str, &str); 3] {
+    [
+        ("AWS_ACCESS_KEY_ID", &credentials.key_id),
+        ("AWS_SECRET_ACCESS_KEY", &credentials.secret),
+        ("AWS_SESSION_TOKEN", &credentials.session_token),
+    ]
 }
 
 /// `2026/11/22/[$LATEST]` and 32 hexadecimal digits; in a group that functions may share, the function's name stands
@@ -170,6 +182,26 @@ mod tests {
         assert_eq!(variables["PATH"], "/mine");
         assert_eq!(variables["_HANDLER"], "index.handler");
         assert_eq!(variables["LAMBDA_TASK_ROOT"], "/var/task");
+    }
+
+    #[test]
+    fn credentials_are_the_roles_and_no_other() {
+        let mut spec = function("provided.al2023");
+        spec.environment = [("AWS_SECRET_ACCESS_KEY".to_owned(), "mine".to_owned())].into();
+        let (key_id, secret, session_token) = ("ASIA".to_owned(), "s3cret".to_owned(), "t0ken".to_owned());
+        spec.credentials = Some(FunctionCredentials { key_id, secret, session_token });
+        assert!(!format!("{:?}", spec.credentials).contains("s3cret") && !format!("{spec:?}").contains("t0ken"));
+        let environment = FunctionEnvironment {
+            function: &spec,
+            task_root: Path::new("/var/task"),
+            runtime_dir: Path::new("/var/runtime"),
+            log_stream: "",
+            snap_start: false,
+        };
+        let variables: BTreeMap<_, _> = environment.variables().into_iter().map(|set| (set.name, set.value)).collect();
+        assert_eq!(variables["AWS_ACCESS_KEY_ID"], "ASIA");
+        assert_eq!(variables["AWS_SECRET_ACCESS_KEY"], "s3cret");
+        assert_eq!(variables["AWS_SESSION_TOKEN"], "t0ken");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::Host;
 use crate::class::{SandboxClass, Sizing};
 use crate::code::{CodeError, CodeLease};
 use crate::pool::{BootFailure, Booted, Resumed};
-use crate::runtime::{FunctionEnvironment, LOG_STREAM_VARIABLE};
+use crate::runtime::{FunctionEnvironment, LOG_STREAM_VARIABLE, credential_variables};
 use crate::snapshots::Making;
 
 /// CPU that init gets at least, thousandths of one. Lambda lets init run on a full vCPU whatever a function's share
@@ -67,13 +67,22 @@ impl Preparer {
     pub(super) async fn prepare(&self) -> Result<Prepared, PrepareError> {
         let (boots, class) = (&self.host.boots, self.host.boots.sizing().class_of(&self.function));
         let Some(key) = boots.version_key(&self.function) else { return self.prepare_init(class, None).await };
-        let name = LOG_STREAM_VARIABLE.to_owned();
-        let stream = EnvironmentVariable { name, value: self.log_stream.to_string() };
-        if let Some((booted, resumed)) = boots.restore_version(class, &key, vec![stream]).await? {
+        if let Some((booted, resumed)) = boots.restore_version(class, &key, self.own_variables()).await? {
             booted.sandbox.set_limits(boots.sizing().limits(&self.function)).await?;
             return Ok(Prepared { booted, begin: Begin::Restored(resumed), code: None, making: None });
         }
         self.prepare_init(class, boots.begin_version(&key)).await
+    }
+
+    /// What each sandbox of one snapshot has for itself: its log stream, and credentials that are not as old as the
+    /// snapshot.
+    fn own_variables(&self) -> Vec<EnvironmentVariable> {
+        let variable = |name: &str, value: &str| EnvironmentVariable { name: name.to_owned(), value: value.to_owned() };
+        let mut variables = vec![variable(LOG_STREAM_VARIABLE, &self.log_stream)];
+        if let Some(credentials) = &self.function.credentials {
+            variables.extend(credential_variables(credentials).map(|(name, value)| variable(name, value)));
+        }
+        variables
     }
 
     async fn prepare_init(&self, class: SandboxClass, making: Option<Making>) -> Result<Prepared, PrepareError> {

@@ -28,5 +28,6 @@ pub(crate) fn function(runtime: &str) -> FunctionSpec {
         snap_start: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
+        credentials: None,
     }
 }

@@ -145,6 +145,7 @@ pub(crate) fn function(handler: &str) -> FunctionSpec {
         snap_start: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
+        credentials: None,
     }
 }
 

@@ -237,6 +237,7 @@ pub(super) fn function(memory_mb: u32) -> FunctionSpec {
         snap_start: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
+        credentials: None,
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use hearth_domain::limits::LAYERS_MAX;
 use hearth_domain::{
-    AccountId, BundleDigest, ClaimId, EphemeralStorage, FencingToken, FunctionError, FunctionName, FunctionRef,
-    FunctionResponse, FunctionSpec, HolderId, InitFailure, InvocationUsage, Isolation, LeaseTerms, LogFormat, LogGroup,
-    LogLevel, Logging, MemorySize, RequestId, RevisionId, Runtime, SlotId, SlotOutcome, SlotState, Timeout, Version,
-    WorkerId,
+    AccountId, BundleDigest, ClaimId, EphemeralStorage, FencingToken, FunctionCredentials, FunctionError, FunctionName,
+    FunctionRef, FunctionResponse, FunctionSpec, HolderId, InitFailure, InvocationUsage, Isolation, LeaseTerms,
+    LogFormat, LogGroup, LogLevel, Logging, MemorySize, RequestId, RevisionId, Runtime, SlotId, SlotOutcome, SlotState,
+    Timeout, Version, WorkerId,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -86,7 +86,10 @@ fn function() -> impl Strategy<Value = FunctionRef> {
 pub(super) fn spec() -> impl Strategy<Value = FunctionSpec> {
     let sizes = (128u32..=10_240, 1u32..=900, 512u32..=10_240);
     let environment = btree_map("[A-Z_]{1,10}", ".{0,20}", 0..5);
-    let wishes = (option::of(isolation()), any::<bool>(), vec(digest(), 0..=LAYERS_MAX), logging());
+    let credentials = ("[A-Z0-9]{20}", "[a-zA-Z0-9/+]{40}", "[a-zA-Z0-9._-]{0,80}")
+        .prop_map(|(key_id, secret, session_token)| FunctionCredentials { key_id, secret, session_token });
+    let wishes =
+        (option::of(isolation()), any::<bool>(), vec(digest(), 0..=LAYERS_MAX), logging(), option::of(credentials));
     (function(), "[a-z0-9-]{1,20}", runtime(), ".{0,40}", sizes, environment, digest(), wishes).prop_map(
         |(function, region, runtime, handler, (memory, timeout, storage), environment, bundle, wishes)| FunctionSpec {
             function,
@@ -102,6 +105,7 @@ pub(super) fn spec() -> impl Strategy<Value = FunctionSpec> {
             snap_start: wishes.1,
             layers: wishes.2,
             logging: wishes.3,
+            credentials: wishes.4,
         },
     )
 }
