@@ -4,7 +4,8 @@
 //! told to end. Both are durable: what a crash leaves pending is taken up again at the next start.
 //!
 //! Invariant: a transition is written only if the revision is still the one it is about, so a function that was
-//! changed or deleted meanwhile is left alone. Transitions do not change the revision: warm slots stay good.
+//! changed or deleted meanwhile is left alone. Transitions give a new `RevisionId`, as at AWS, and leave the revision
+//! that slots are bound to: warm slots stay good.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,7 +20,9 @@ use hearth_store::{FunctionRecord, StoreFailure};
 use tokio::sync::Mutex;
 use tracing::warn;
 
+use crate::api::changes::new_revision;
 use crate::api::runtimes::{Offer, not_offered, offer};
+use crate::change_locks::ChangeLocks;
 
 /// Pause before the fleet is asked again; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -36,14 +39,20 @@ const CHUNK: usize = 256;
 pub(crate) struct Activator {
     catalog: Arc<dyn Catalog>,
     manager: Arc<dyn WorkerManager>,
+    changes: Arc<ChangeLocks>,
     tasks: Tasks,
     /// Held by the one that asks the fleet: however many functions wait, it is asked once at a time.
     asking: Arc<Mutex<()>>,
 }
 
 impl Activator {
-    pub(crate) fn new(catalog: Arc<dyn Catalog>, manager: Arc<dyn WorkerManager>, tasks: Tasks) -> Self {
-        Self { catalog, manager, tasks, asking: Arc::default() }
+    pub(crate) fn new(
+        catalog: Arc<dyn Catalog>,
+        manager: Arc<dyn WorkerManager>,
+        changes: Arc<ChangeLocks>,
+        tasks: Tasks,
+    ) -> Self {
+        Self { catalog, manager, changes, tasks, asking: Arc::default() }
     }
 
     /// Brings everything of a function that is pending or in progress into effect.
@@ -112,15 +121,26 @@ impl Activator {
     }
 
     async fn finish(&self, record: &FunctionRecord) -> Result<(), CatalogError> {
-        let mut finished = record.clone();
+        let function = &record.function;
+        let (account, name, version) = (&function.account, &function.name, function.version);
+        let mut state = None;
         if record.state == FunctionState::Pending {
-            finished.state = self.wait_for_runtime(record).await;
+            state = Some(self.wait_for_runtime(record).await);
         }
         if record.last_update == UpdateStatus::InProgress {
             self.retire_others(record).await;
-            finished.last_update = UpdateStatus::Successful;
         }
-        match self.catalog.replace(finished, &record.function.revision).await {
+        let _change = self.changes.lock(account, name).await;
+        // What changed meanwhile and left the revision (tags, say) stays as it is now.
+        let Some(current) = self.catalog.get(account, name, version).await? else { return Ok(()) };
+        if current.function.revision != function.revision {
+            return Ok(());
+        }
+        let mut finished = (*current).clone();
+        finished.state = state.unwrap_or(finished.state);
+        finished.last_update = UpdateStatus::Successful;
+        finished.revision_id = Some(new_revision());
+        match self.catalog.replace(finished, &function.revision).await {
             // Changed or deleted meanwhile: whoever did it has started an activation of its own.
             Ok(()) | Err(CatalogError::NotFound { .. } | CatalogError::RevisionMismatch { .. }) => Ok(()),
             Err(error) => Err(error),

@@ -40,6 +40,12 @@ impl Alias {
         format!("{account}/{function}/{name}")
     }
 
+    /// What the paths of all aliases of a function begin with.
+    #[must_use]
+    pub fn path_of_all(account: &AccountId, function: &FunctionName) -> String {
+        format!("{account}/{function}/")
+    }
+
     /// The version that a call runs for which `draw`, from 0 up to but not 1, was drawn.
     #[must_use]
     pub fn pick(&self, draw: f64) -> Version {

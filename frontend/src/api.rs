@@ -6,9 +6,10 @@
 //! Invariants: nothing happens before the signature is verified; no body is read for a caller whose key, date or scope
 //! is wrong; at most [`crate::Config::body_memory_bytes`] of bodies are in memory.
 
+mod aliases;
 mod body;
 mod call;
-mod changes;
+pub(crate) mod changes;
 mod code;
 mod configuration;
 mod create;
@@ -16,6 +17,7 @@ mod delete;
 mod event_invoke;
 mod hearth;
 mod invoke;
+mod paging;
 mod publish;
 mod read;
 pub(crate) mod routes;
@@ -43,8 +45,10 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::activation::Activator;
+use crate::alias::Alias;
 use crate::asynchronous::channels::Channels;
 use crate::asynchronous::configuration::EventInvokeConfig;
+use crate::change_locks::ChangeLocks;
 use crate::errors::{ApiError, Code};
 use crate::invocation::Invoker;
 use crate::metering::Metering;
@@ -54,7 +58,6 @@ use crate::sigv4::{AuthError, Claim, Verifier};
 use crate::{Config, Deps};
 use body::BodyBudget;
 use call::Call;
-use changes::ChangeLocks;
 use routes::{Route, routes};
 use services::Service;
 use specs::SpecCache;
@@ -69,6 +72,7 @@ pub(crate) struct Api {
     resolver: Resolver,
     event_invoke_configs: Collection<EventInvokeConfig>,
     channels: Channels,
+    aliases: Collection<Alias>,
     pub(crate) invoker: Arc<Invoker>,
     activator: Activator,
     metering: Arc<Metering>,
@@ -77,7 +81,7 @@ pub(crate) struct Api {
     verifier: Verifier,
     bodies: BodyBudget,
     specs: SpecCache,
-    changes: ChangeLocks,
+    changes: Arc<ChangeLocks>,
     /// Changes under way.
     changing: TaskTracker,
     metrics: Metrics,
@@ -89,16 +93,17 @@ pub(crate) struct Works {
     pub(crate) metering: Arc<Metering>,
     pub(crate) activator: Activator,
     pub(crate) metrics: Metrics,
+    pub(crate) changes: Arc<ChangeLocks>,
     /// Cancelled when the frontend shuts down: long polls end.
     pub(crate) stopping: CancellationToken,
 }
 
 impl Api {
     pub(crate) fn new(config: Config, deps: Deps, works: Works) -> Self {
-        let Works { invoker, metering, activator, metrics, stopping } = works;
+        let Works { invoker, metering, activator, metrics, changes, stopping } = works;
         let verifier = Verifier::new(config.only_own_region.then(|| config.region.clone()));
         let bodies = BodyBudget::new(config.body_memory_bytes, config.body_timeout);
-        let (specs, changes) = (SpecCache::default(), ChangeLocks::default());
+        let specs = SpecCache::default();
         let changing = TaskTracker::new();
         let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
         let event_invoke_configs = Collection::new(deps.documents.clone());
@@ -106,6 +111,7 @@ impl Api {
         Self {
             config,
             deps,
+            aliases: resolver.aliases(),
             resolver,
             event_invoke_configs,
             channels,

@@ -13,6 +13,7 @@ use hearth_domain::RequestId;
 use hearth_domain::limits::BUNDLE_UNZIPPED_MAX_BYTES;
 use hearth_protocol::Unreachable;
 use hearth_protocol::worker_manager::ReserveError;
+use hearth_store::document::CommitError;
 use hearth_store::unzip::BundleError;
 use hearth_store::{CatalogError, PushError, StoreFailure};
 use http::{HeaderValue, StatusCode, header};
@@ -280,6 +281,19 @@ impl From<BundleError> for ApiError {
 impl From<StoreFailure> for ApiError {
     fn from(failure: StoreFailure) -> Self {
         Self::internal(failure)
+    }
+}
+
+impl From<CommitError> for ApiError {
+    /// Changes of one function follow each other, so what is not as it was read was changed by another frontend.
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Store(failure) => failure.into(),
+            CommitError::Unexpected { .. } => {
+                let text = "The resource is being changed by another request. Try again.";
+                Self::new(Code::ResourceConflictException, text)
+            }
+        }
     }
 }
 

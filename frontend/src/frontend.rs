@@ -19,6 +19,7 @@ use crate::activation::Activator;
 use crate::api::{Api, Works};
 use crate::asynchronous;
 use crate::bundle_cleanup;
+use crate::change_locks::ChangeLocks;
 use crate::invocation::{EventRuns, Invoker};
 use crate::metering::Metering;
 use crate::metrics::Metrics;
@@ -78,7 +79,8 @@ impl Frontend {
         let invoker = Arc::new(Invoker::new(deps.manager.clone(), deps.workers.clone(), metering.clone()));
         let events = Tasks::new();
         asynchronous::start(config.events.clone(), event_deps(&config, &deps, &invoker), &events, registry)?;
-        let activator = Activator::new(deps.catalog.clone(), deps.manager.clone(), tasks.clone());
+        let changes = Arc::new(ChangeLocks::default());
+        let activator = Activator::new(deps.catalog.clone(), deps.manager.clone(), changes.clone(), tasks.clone());
         activator.resume().await?;
         bundle_cleanup::start(deps.catalog.clone(), deps.bundles.clone(), &tasks);
         let (connections, stop_serving) = (TaskTracker::new(), CancellationToken::new());
@@ -87,6 +89,7 @@ impl Frontend {
             metering: metering.clone(),
             activator,
             metrics: metrics.clone(),
+            changes,
             stopping: stop_serving.clone(),
         };
         let api = Arc::new(Api::new(config, deps, works));

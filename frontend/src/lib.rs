@@ -15,6 +15,7 @@ pub mod asynchronous;
 pub mod belongings;
 mod bundle_cleanup;
 pub mod calendar;
+mod change_locks;
 mod config;
 pub mod errors;
 mod frontend;

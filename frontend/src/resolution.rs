@@ -57,6 +57,12 @@ impl Resolver {
         self.find(account, name, qualifier, |_| f64::INFINITY).await
     }
 
+    /// The aliases, with what was decoded of them.
+    #[must_use]
+    pub fn aliases(&self) -> Collection<Alias> {
+        self.aliases.clone()
+    }
+
     /// An alias.
     pub async fn alias(
         &self,

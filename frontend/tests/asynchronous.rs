@@ -193,6 +193,7 @@ fn function(name: &str, dead_letter_target: Option<String>) -> FunctionRecord {
         logging: hearth_domain::Logging::default(),
         state: FunctionState::Active,
         last_update: UpdateStatus::Successful,
+        revision_id: None,
     }
 }
 

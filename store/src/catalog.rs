@@ -151,6 +151,10 @@ pub struct FunctionRecord {
     pub state: FunctionState,
     /// `LastUpdateStatus`.
     pub last_update: UpdateStatus,
+    /// `RevisionId` since something changed that leaves code and configuration as they are, and with them the slots:
+    /// a state, or `$LATEST` when a version was published of it (LocalStack's recordings, TestLambdaRevisions).
+    #[serde(default)]
+    pub revision_id: Option<RevisionId>,
 }
 
 /// A layer version that a function uses, as it was when the function took it: it goes on running when the layer version
@@ -204,6 +208,12 @@ impl FunctionRecord {
     #[must_use]
     pub fn is_optimized(&self) -> bool {
         self.snap_start && self.function.version != Version::Latest
+    }
+
+    /// `RevisionId`.
+    #[must_use]
+    pub fn revision_id(&self) -> &RevisionId {
+        self.revision_id.as_ref().unwrap_or(&self.function.revision)
     }
 
     /// What [`ISOLATION_TAG`] asks for. A value that is none, which no API lets in, asks for the strongest.

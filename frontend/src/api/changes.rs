@@ -1,43 +1,16 @@
-//! What all changes of a function have in common: one at a time, none while another is in progress, each with a new
-//! revision.
+//! What all changes of a function have in common: none while another is in progress, each with a new revision.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use hearth_daemon::Clock;
 use hearth_domain::{AccountId, FunctionName, RevisionId, Version};
 use hearth_store::FunctionRecord;
 use hearth_store::catalog::{FunctionState, UpdateStatus};
-use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::Api;
 use super::configuration::function_arn;
 use crate::errors::{ApiError, Code};
-
-/// How many functions may change at the same time without any chance of waiting for each other.
-const STRIPES: usize = 64;
-
-/// Makes changes of one function follow each other, so that reading, deciding and writing are one step. The catalog's
-/// own check of revisions covers other frontends.
-pub(super) struct ChangeLocks {
-    stripes: Vec<Mutex<()>>,
-    hasher: RandomState,
-}
-
-impl Default for ChangeLocks {
-    fn default() -> Self {
-        Self { stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(), hasher: RandomState::new() }
-    }
-}
-
-impl ChangeLocks {
-    /// Waits for the changes of this function that came before.
-    pub(super) async fn lock(&self, account: &AccountId, name: &FunctionName) -> MutexGuard<'_, ()> {
-        let stripe = self.hasher.hash_one((account, name)) as usize % STRIPES;
-        self.stripes[stripe].lock().await
-    }
-}
 
 impl Api {
     /// A function's `$LATEST`, to be changed: refused while it is being created or updated, or if the caller's revision
@@ -64,14 +37,14 @@ impl Api {
 
 /// Refuses a revision that is not the record's.
 pub(super) fn check_revision(record: &FunctionRecord, revision: Option<&str>) -> Result<(), ApiError> {
-    if revision.is_some_and(|revision| revision != record.function.revision.as_str()) {
+    if revision.is_some_and(|revision| revision != record.revision_id().as_str()) {
         return Err(ApiError::stale_revision());
     }
     Ok(())
 }
 
 /// A revision nobody had before.
-pub(super) fn new_revision() -> RevisionId {
+pub(crate) fn new_revision() -> RevisionId {
     RevisionId::new(&Uuid::new_v4().to_string()).unwrap_or_else(|_| unreachable!("a UUID is a revision id"))
 }
 

@@ -133,7 +133,7 @@ impl<'a> FunctionConfiguration<'a> {
             environment: record.environment.as_ref().map(|variables| Environment { variables }),
             dead_letter_config: record.dead_letter_target.as_deref().map(|target_arn| DeadLetterConfig { target_arn }),
             tracing_config: TracingConfig { mode: "PassThrough" },
-            revision_id: record.function.revision.as_str(),
+            revision_id: record.revision_id().as_str(),
             package_type: "Zip",
             architectures: ["x86_64"],
             ephemeral_storage: EphemeralStorage { size: record.ephemeral_storage.get() },
@@ -144,6 +144,11 @@ impl<'a> FunctionConfiguration<'a> {
             },
             state: (view == View::Whole).then(|| State::of(record)),
         }
+    }
+
+    /// Under the ARN by which it was asked for.
+    pub(super) fn under(self, arn: String) -> Self {
+        Self { function_arn: arn, ..self }
     }
 }
 

@@ -78,7 +78,8 @@ impl Api {
         self.deps.catalog.create(record.clone()).await?;
         let shown = if request.publish == Some(true) { self.publish_copy(&record, None).await? } else { record.into() };
         self.activator.activate(account.clone(), name);
-        json(201, &FunctionConfiguration::of(&shown, request.publish == Some(true), View::Whole))
+        // Its ARN has no version, unlike that of a version published later (LocalStack's recordings, TestLambdaAlias).
+        json(201, &FunctionConfiguration::of(&shown, false, View::Whole))
     }
 
     fn check_create(&self, call: &Call, request: &CreateFunction) -> Result<Target, ApiError> {
@@ -174,6 +175,7 @@ fn with_defaults(function: FunctionRef, region: &str, runtime: Runtime) -> Funct
         logging: hearth_domain::Logging::default(),
         state: FunctionState::Pending,
         last_update: UpdateStatus::Successful,
+        revision_id: None,
     }
 }
 

@@ -34,6 +34,9 @@ impl Api {
         if self.deps.catalog.get(account, name, Version::Latest).await?.is_none() {
             return Err(ApiError::function_not_found(&target.arn(call.addressee(&self.config.region))));
         }
+        if let Some(version) = version {
+            self.check_no_alias_names(account, name, version).await?;
+        }
         let qualifier = version.map(|version| version.to_string());
         belongings::remove(&*self.deps.documents, account, name, qualifier.as_deref()).await?;
         match self.deps.catalog.delete(account, name, version).await {

@@ -71,11 +71,16 @@ impl Api {
         }
         let mut copy = latest.clone();
         copy.function.revision = new_revision();
+        copy.revision_id = None;
         copy.last_update = UpdateStatus::Successful;
         if let Some(description) = description.filter(|description| !description.is_empty()) {
             copy.description = description;
         }
-        Ok(self.deps.catalog.publish(copy).await?)
+        let published = self.deps.catalog.publish(copy).await?;
+        // Publishing gives $LATEST a new RevisionId, too.
+        let touched = FunctionRecord { revision_id: Some(new_revision()), ..latest.clone() };
+        self.deps.catalog.replace(touched, &latest.function.revision).await?;
+        Ok(published)
     }
 
     async fn newest_version(&self, latest: &FunctionRecord) -> Result<Option<Arc<FunctionRecord>>, StoreFailure> {

@@ -4,24 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hearth_domain::{FunctionName, Version};
 use hearth_store::FunctionRecord;
 use serde::Serialize;
 
 use super::call::Call;
 use super::configuration::{FunctionConfiguration, View};
+use super::paging::{invalid_marker, marker, page_size, read_marker};
 use super::{Api, json};
 use crate::errors::ApiError;
 use crate::resolution::Resolved;
 use crate::validation::{NameForm, Target, ValidationErrors};
-
-/// Largest `MaxItems` that may be asked for (service model, `MaxListItems`).
-const MAX_ITEMS: u32 = 10_000;
-/// Most functions in one page, whatever was asked for
-/// (AWS: ListFunctions, "Lambda returns up to 50 functions per call").
-const PAGE_MAX: u32 = 50;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -75,7 +68,8 @@ impl Api {
     pub(super) async fn get_function(&self, call: Call) -> Result<Response, ApiError> {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let record = self.record(&call, &target).await?;
-        let configuration = FunctionConfiguration::of(&record, target.qualifier.is_some(), View::Whole);
+        let arn = target.arn(call.addressee(&self.config.region));
+        let configuration = FunctionConfiguration::of(&record, false, View::Whole).under(arn);
         let code = FunctionCodeLocation { repository_type: "S3", location: self.code_link(&call, &record)? };
         json(200, &GetFunction { configuration, code, tags: &record.tags })
     }
@@ -83,7 +77,8 @@ impl Api {
     pub(super) async fn get_function_configuration(&self, call: Call) -> Result<Response, ApiError> {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let record = self.record(&call, &target).await?;
-        json(200, &FunctionConfiguration::of(&record, target.qualifier.is_some(), View::Whole))
+        let arn = target.arn(call.addressee(&self.config.region));
+        json(200, &FunctionConfiguration::of(&record, false, View::Whole).under(arn))
     }
 
     pub(super) async fn list_functions(&self, call: Call) -> Result<Response, ApiError> {
@@ -95,7 +90,7 @@ impl Api {
         }
         let all_versions = all_versions.is_some();
         let limit = page_size(&call)?;
-        let after = call.query("Marker").map(|marker| read_marker(&marker)).transpose()?;
+        let after = call.query("Marker").map(|marker| read_version_marker(&marker)).transpose()?;
         let mut records = self.deps.catalog.list(&call.key.account, all_versions, after, limit + 1).await?;
         let next_marker = next_marker(&mut records, limit);
         let functions =
@@ -110,17 +105,13 @@ impl Api {
             return Err(ApiError::function_not_found(&target.arn(call.addressee(&self.config.region))));
         }
         let limit = page_size(&call)?;
-        let after = call.query("Marker").map(|marker| read_marker(&marker)).transpose()?.map(|(_, version)| version);
+        let after =
+            call.query("Marker").map(|marker| read_version_marker(&marker)).transpose()?.map(|(_, version)| version);
         let mut records = self.deps.catalog.list_versions(account, name, after, limit + 1).await?;
         let next_marker = next_marker(&mut records, limit);
         let versions = records.iter().map(|record| FunctionConfiguration::of(record, true, View::Listed)).collect();
         json(200, &ListVersions { next_marker, versions })
     }
-}
-
-fn page_size(call: &Call) -> Result<usize, ApiError> {
-    let asked = call.query_number("MaxItems", "maxItems", MAX_ITEMS, PAGE_MAX)?;
-    Ok(asked.min(PAGE_MAX) as usize)
 }
 
 /// Cuts `records` to a page; if there are more, the marker that leads to them.
@@ -130,14 +121,12 @@ fn next_marker(records: &mut Vec<Arc<FunctionRecord>>, limit: usize) -> Option<S
     }
     records.truncate(limit);
     let function = &records.last()?.function;
-    Some(URL_SAFE_NO_PAD.encode(format!("{}:{}", function.name, function.version)))
+    Some(marker(&format!("{}:{}", function.name, function.version)))
 }
 
-fn read_marker(marker: &str) -> Result<(FunctionName, Version), ApiError> {
-    let bytes = URL_SAFE_NO_PAD.decode(marker).ok();
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    let parts = text.as_deref().and_then(|text| text.split_once(':'));
-    parts
-        .and_then(|(name, version)| Some((name.parse().ok()?, version.parse().ok()?)))
-        .ok_or_else(|| ApiError::invalid_parameter("Invalid marker. Use the NextMarker of the page before."))
+fn read_version_marker(text: &str) -> Result<(FunctionName, Version), ApiError> {
+    let text = read_marker(text)?;
+    let parts = text.split_once(':');
+    let read = parts.and_then(|(name, version)| Some((name.parse().ok()?, version.parse().ok()?)));
+    read.ok_or_else(invalid_marker)
 }

@@ -159,11 +159,13 @@ const INVOCATION: &[Route] = &[
 
 /// Aliases.
 const ALIASES: &[Route] = &[
-    Route::new("GET", "/2015-03-31/functions/{FunctionName}/aliases", "ListAliases"),
-    Route::new("POST", "/2015-03-31/functions/{FunctionName}/aliases", "CreateAlias"),
-    Route::new("DELETE", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "DeleteAlias"),
-    Route::new("GET", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "GetAlias"),
-    Route::new("PUT", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "UpdateAlias"),
+    Route::new("GET", "/2015-03-31/functions/{FunctionName}/aliases", "ListAliases").served(action!(list_aliases)),
+    Route::new("POST", "/2015-03-31/functions/{FunctionName}/aliases", "CreateAlias").changes(action!(create_alias)),
+    Route::new("DELETE", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "DeleteAlias")
+        .changes(action!(delete_alias)),
+    Route::new("GET", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "GetAlias").served(action!(get_alias)),
+    Route::new("PUT", "/2015-03-31/functions/{FunctionName}/aliases/{Name}", "UpdateAlias")
+        .changes(action!(update_alias)),
 ];
 
 /// Reserved and provisioned concurrency, and the account's limits.

@@ -54,9 +54,8 @@ impl Api {
         let mut record = self.next_revision(&current);
         record.code_size = zip.size();
         if request.dry_run == Some(true) {
-            record.last_update = UpdateStatus::Successful;
-            record.bundle = zip.digest();
-            return json(200, &FunctionConfiguration::of(&record, false, View::Whole));
+            let shown = FunctionRecord { bundle: zip.digest(), code_size: zip.size(), ..(*current).clone() };
+            return json(200, &FunctionConfiguration::of(&shown, false, View::Whole));
         }
         record.bundle = self.store_zip(zip).await?;
         self.deps.catalog.replace(record.clone(), &current.function.revision).await?;
@@ -119,6 +118,7 @@ impl Api {
     fn next_revision(&self, current: &FunctionRecord) -> FunctionRecord {
         let mut record = current.clone();
         record.function.revision = new_revision();
+        record.revision_id = None;
         record.last_modified_unix_ms = modified_after(current.last_modified_unix_ms);
         record.last_update = UpdateStatus::InProgress;
         if matches!(record.state, FunctionState::Failed { .. }) {

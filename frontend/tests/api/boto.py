@@ -151,7 +151,7 @@ message = fails("InvalidParameterValueException", 400, aws.create_function, Func
 assert message.startswith("Could not unzip uploaded file. Please check your file, then try to upload again."), message
 fails("InvalidParameterValueException", 400, create, name="env", Environment={"Variables": {"AWS_REGION": "x"}})
 fails("InvalidParameterValueException", 400, create, name="env", Environment={"Variables": {"BIG": "x" * 4096}})
-fails("NotImplementedException", 501, aws.create_alias, FunctionName="echo", Name="prod", FunctionVersion="1")
+fails("NotImplementedException", 501, aws.list_code_signing_configs)
 fails("UnrecognizedClientException", 403, client(key_id="AKIAI44QH8DHBEXAMPLE").list_functions)
 fails("InvalidSignatureException", 403, client(secret="wrong").list_functions)
 assert client(region="eu-west-1").list_functions()["Functions"]

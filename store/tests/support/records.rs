@@ -39,6 +39,7 @@ pub(crate) fn record(name: &str, revision: &str) -> FunctionRecord {
         logging: hearth_domain::Logging::default(),
         state: FunctionState::Failed { reason: "none".into() },
         last_update: UpdateStatus::Successful,
+        revision_id: None,
     }
 }
 
