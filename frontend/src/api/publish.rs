@@ -6,7 +6,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hearth_domain::Version;
-use hearth_store::catalog::UpdateStatus;
+use hearth_store::catalog::{FunctionState, UpdateStatus};
 use hearth_store::{FunctionRecord, StoreFailure};
 use serde::Deserialize;
 
@@ -72,6 +72,10 @@ impl Api {
         let mut copy = latest.clone();
         copy.function.revision = new_revision();
         copy.revision_id = None;
+        if copy.last_update == UpdateStatus::InProgress {
+            // Published with new code, which is not in effect yet.
+            copy.state = FunctionState::Pending;
+        }
         copy.last_update = UpdateStatus::Successful;
         if let Some(description) = description.filter(|description| !description.is_empty()) {
             copy.description = description;

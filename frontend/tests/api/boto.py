@@ -116,6 +116,7 @@ assert aws.publish_version(FunctionName="echo")["Version"] == "1"
 aws.get_waiter("published_version_active").wait(FunctionName="echo", Qualifier="1")
 two = aws.update_function_code(FunctionName="echo", ZipFile=bundle("three"), Publish=True)
 assert two["Version"] == "2"
+aws.get_waiter("published_version_active").wait(FunctionName="echo", Qualifier="2")
 aws.get_waiter("function_updated_v2").wait(FunctionName="echo")
 assert aws.invoke(FunctionName="echo", Qualifier="1")["ExecutedVersion"] == "1"
 assert aws.invoke(FunctionName=ARN + "echo:2")["ExecutedVersion"] == "2"
