@@ -14,6 +14,7 @@ pub mod logging;
 pub mod runtime;
 pub mod size;
 pub mod slot;
+pub mod stream;
 pub mod time;
 pub mod timing;
 

@@ -21,6 +21,8 @@ pub const SYNC_REQUEST_MAX_BYTES: usize = 6 * 1024 * 1024;
 /// Largest response payload of a synchronous invocation, bytes. AWS allows 100 bytes above 6 MB and its error
 /// message names this number.
 pub const SYNC_RESPONSE_MAX_BYTES: usize = 6 * 1024 * 1024 + 100;
+/// Largest streamed response payload, bytes (200 MB). Its first 6 MB are not held back, and neither is the rest here.
+pub const STREAMED_RESPONSE_MAX_BYTES: u64 = 200 * 1024 * 1024;
 /// Largest payload of an asynchronous invocation, bytes (1 MB).
 pub const ASYNC_REQUEST_MAX_BYTES: usize = 1024 * 1024;
 /// Largest payload of the deprecated InvokeAsync, bytes (256 KB).

@@ -7,6 +7,13 @@
 //!        ◀── Log* ── InitDone ──────   the runtime asked for its first event, or failed
 //!        ────────── Invoke ────────▶
 //!        ◀── Log* ── Response ──────
+//!
+//!        ────── Invoke, streaming ─▶   the answer may also come in pieces
+//!        ◀────── ResponseStart ─────
+//!        ◀── (Log | ResponseChunk)* ─   no more than was credited
+//!        ────── StreamCredit* ─────▶   the caller took so much of it
+//!        ◀── Log* ── ResponseEnd ───
+//!
 //!        ───────── Shutdown ───────▶
 //!
 //!        ──── PrepareSnapshot ─────▶   in a microVM, after Ready or InitDone: come to rest
@@ -24,15 +31,17 @@
 mod frame;
 mod message;
 
+pub use hearth_domain::stream::{STREAM_CHUNK_MAX_BYTES, STREAM_WINDOW, stream_cost};
+
 pub use frame::{FRAME_MAX_BYTES, FrameError, decode, encode};
 pub use message::{
     BootPhase, EnvironmentVariable, GuestError, GuestLimits, GuestMessage, GuestNetwork, HostMessage, Init, InitDone,
-    Invoke, Log, PrepareSnapshot, Ready, Response, Restore, Restored, RuntimeExit, Shutdown, SnapshotReady, Stats,
-    guest_message, host_message, response,
+    Invoke, Log, PrepareSnapshot, Ready, Response, ResponseChunk, ResponseEnd, ResponseStart, Restore, Restored,
+    RuntimeExit, Shutdown, SnapshotReady, Stats, StreamCredit, guest_message, host_message, response,
 };
 
 /// Version of this protocol. Worker and shim must agree on it exactly: they ship together.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// File descriptor on which the shim finds its end of the channel in a jail, unless its arguments say otherwise.
 pub const CHANNEL_FD: i32 = 3;
@@ -45,3 +54,6 @@ pub const RESTORE_ENTROPY_BYTES: usize = 32;
 
 /// Most bytes of log text in one [`Log`] message.
 pub const LOG_CHUNK_MAX_BYTES: usize = 64 * 1024;
+
+/// Longest [`ResponseStart::content_type`].
+pub const CONTENT_TYPE_MAX_BYTES: usize = 256;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct HostMessage {
     /// Which message.
-    #[prost(oneof = "host_message::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "host_message::Kind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: Option<host_message::Kind>,
 }
 
@@ -14,7 +14,7 @@ pub struct HostMessage {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GuestMessage {
     /// Which message.
-    #[prost(oneof = "guest_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "guest_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub kind: Option<guest_message::Kind>,
 }
 
@@ -38,6 +38,9 @@ pub mod host_message {
         /// See [`super::Restore`].
         #[prost(message, tag = "5")]
         Restore(super::Restore),
+        /// See [`super::StreamCredit`].
+        #[prost(message, tag = "6")]
+        StreamCredit(super::StreamCredit),
     }
 }
 
@@ -70,6 +73,15 @@ pub mod guest_message {
         /// See [`super::Stats`].
         #[prost(message, tag = "8")]
         Stats(super::Stats),
+        /// See [`super::ResponseStart`].
+        #[prost(message, tag = "9")]
+        ResponseStart(super::ResponseStart),
+        /// See [`super::ResponseChunk`].
+        #[prost(message, tag = "10")]
+        ResponseChunk(super::ResponseChunk),
+        /// See [`super::ResponseEnd`].
+        #[prost(message, tag = "11")]
+        ResponseEnd(super::ResponseEnd),
     }
 }
 
@@ -223,6 +235,21 @@ pub struct Invoke {
     /// `Lambda-Runtime-Trace-Id`; empty if there is none.
     #[prost(string, tag = "6")]
     pub trace_id: String,
+    /// Whether an answer that the runtime streams is wanted as it comes; else it is sent whole, as any other.
+    #[prost(bool, tag = "7")]
+    pub streaming: bool,
+}
+
+/// The caller has taken so much of the streamed answer: as much more may be sent. Counted as
+/// [`crate::stream_cost`] counts.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct StreamCredit {
+    /// Which invocation. Credit for another one than that under way comes late and means nothing.
+    #[prost(string, tag = "1")]
+    pub request_id: String,
+    /// How much more.
+    #[prost(uint64, tag = "2")]
+    pub amount: u64,
 }
 
 /// Ends the sandbox: the shim ends the runtime (SIGTERM, then SIGKILL) and exits.
@@ -310,6 +337,40 @@ pub mod response {
     }
 }
 
+/// The answer begins, and will come in pieces. Only where [`Invoke::streaming`] asked for it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ResponseStart {
+    /// Which invocation.
+    #[prost(string, tag = "1")]
+    pub request_id: String,
+    /// `Content-Type` of the runtime's request, at most [`crate::CONTENT_TYPE_MAX_BYTES`]; empty if it has none.
+    #[prost(string, tag = "2")]
+    pub content_type: String,
+}
+
+/// A piece of the answer. All pieces that are sent and not yet credited cost at most
+/// [`crate::STREAM_WINDOW`] together.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ResponseChunk {
+    /// Which invocation.
+    #[prost(string, tag = "1")]
+    pub request_id: String,
+    /// From 1 to [`crate::STREAM_CHUNK_MAX_BYTES`] bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: Bytes,
+}
+
+/// The streamed answer is over, and the invocation with it. All [`Log`]s that belong to it came before.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ResponseEnd {
+    /// Which invocation.
+    #[prost(string, tag = "1")]
+    pub request_id: String,
+    /// What ended it early; absent if it is whole.
+    #[prost(message, optional, tag = "2")]
+    pub error: Option<GuestError>,
+}
+
 /// What the function wrote to standard output or error.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Log {
@@ -387,8 +448,9 @@ macro_rules! into_message {
     };
 }
 
-into_message!(HostMessage, host_message: Init, Invoke, Shutdown, PrepareSnapshot, Restore);
+into_message!(HostMessage, host_message: Init, Invoke, Shutdown, PrepareSnapshot, Restore, StreamCredit);
 into_message!(GuestMessage, guest_message: Ready, InitDone, Response, Log, RuntimeExit, SnapshotReady, Restored, Stats);
+into_message!(GuestMessage, guest_message: ResponseStart, ResponseChunk, ResponseEnd);
 
 #[cfg(test)]
 mod tests {

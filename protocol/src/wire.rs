@@ -10,10 +10,12 @@ mod placement;
 #[cfg(test)]
 mod round_trip;
 mod shared;
+mod stream;
 mod worker;
 mod worker_manager;
 
 pub(crate) use collections::{Grants, Reclaim, Recover, Workers};
+pub(crate) use stream::InvokePiece;
 
 use std::fmt;
 use std::str::FromStr;

@@ -13,6 +13,10 @@ use hearth_domain::{
 
 use crate::Unreachable;
 
+mod stream;
+
+pub use stream::{StreamPiece, StreamReceiver, StreamSender, response_stream};
+
 /// Micro-manager of one host.
 #[async_trait]
 pub trait Worker: Send + Sync + 'static {
@@ -22,6 +26,18 @@ pub trait Worker: Send + Sync + 'static {
 
     /// Runs one invocation on a slot. Dropping the future does not end the invocation: the slot frees itself.
     async fn invoke(&self, request: InvokeRequest) -> Result<InvokeResponse, InvokeError>;
+
+    /// As [`Self::invoke`], and what the function streams goes to `pieces` as it comes. After a start there, the response
+    /// has only what came of the stream: an empty document, or the error that ended it. A caller that drops its end of
+    /// `pieces` does not end the invocation: what is streamed is then thrown away. A worker that can't stream answers whole.
+    async fn invoke_streaming(
+        &self,
+        request: InvokeRequest,
+        pieces: StreamSender,
+    ) -> Result<InvokeResponse, InvokeError> {
+        drop(pieces);
+        self.invoke(request).await
+    }
 
     /// Gives a slot a new token and holder, so that every call with an older token is refused from now on. An idle
     /// slot stays; a busy one is drained.

@@ -12,10 +12,11 @@ use bytes::Bytes;
 use fakes::*;
 use futures::StreamExt;
 use hearth_domain::limits::{SYNC_REQUEST_MAX_BYTES, SYNC_RESPONSE_MAX_BYTES};
+use hearth_domain::stream::STREAM_CHUNK_MAX_BYTES;
 use hearth_domain::{FunctionResponse, SlotOutcome};
 use hearth_protocol::grpc::{GrpcDirectory, PlacementClient, Roles, WorkerClient, WorkerManagerClient, serve};
 use hearth_protocol::placement::{ClaimOutcome, ClaimRequest, RenewRequest};
-use hearth_protocol::worker::InvokeError;
+use hearth_protocol::worker::{InvokeError, StreamPiece, response_stream};
 use hearth_protocol::worker_manager::{Completion, ReserveError, ReserveRequest};
 use hearth_protocol::{LocalDirectory, Placement, Unreachable, Worker, WorkerDirectory, WorkerEndpoint, WorkerManager};
 use tokio::net::TcpListener;
@@ -147,6 +148,35 @@ async fn worker_over_the_wire_with_the_largest_payloads() {
     assert_eq!(client.init_slot(init_slot()).await.unwrap(), init_done());
     client.reclaim(vec![(grant().slot, grant().token)]).await.unwrap();
     assert_eq!(worker.heard(), ["invoke large", "invoke stale", "init_slot", "reclaim 1"]);
+}
+
+#[tokio::test]
+async fn a_streamed_answer_comes_in_its_pieces_and_then_ends() {
+    let worker = Arc::new(RecordingWorker::default());
+    let (_server, client) = Server::worker(&worker).await;
+    let (sender, mut pieces) = response_stream();
+    let call = tokio::spawn(async move { client.invoke_streaming(invoke("streamed", Bytes::new()), sender).await });
+    assert_eq!(soon(pieces.next()).await, Some(StreamPiece::Start { content_type: "text/plain".into() }));
+    let piece = StreamPiece::Chunk(vec![b'z'; STREAM_CHUNK_MAX_BYTES].into());
+    for _ in 0..STREAMED_PIECES {
+        assert_eq!(soon(pieces.next()).await, Some(piece.clone()));
+    }
+    assert_eq!(soon(pieces.next()).await, None);
+    let response = soon(call).await.unwrap().unwrap();
+    assert_eq!(response.response, FunctionResponse::Success("{}".into()));
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_a_stream_does_not_hold_the_role_up() {
+    let worker = Arc::new(RecordingWorker::default());
+    let (_server, client) = Server::worker(&worker).await;
+    let (sender, pieces) = response_stream();
+    drop(pieces);
+    assert!(soon(client.invoke_streaming(invoke("streamed", Bytes::new()), sender)).await.is_ok());
+    let (sender, _pieces) = response_stream();
+    let stale = soon(client.invoke_streaming(invoke("stale", Bytes::new()), sender)).await;
+    assert!(matches!(stale, Err(InvokeError::StaleSlot { .. })));
+    assert_eq!(worker.heard(), ["invoke streamed", "invoke stale"]);
 }
 
 #[tokio::test]

@@ -123,10 +123,14 @@ impl Guest {
 
     /// What was used until now, if this message is one that the worker wants it with.
     pub(crate) fn stats_before(&self, message: &guest_message::Kind) -> Option<Stats> {
-        use guest_message::Kind::{InitDone, Response, RuntimeExit};
+        use guest_message::Kind::{InitDone, Response, ResponseEnd, RuntimeExit};
         let gone = matches!(message, RuntimeExit(_));
         // Counting is not what a sandbox dies of.
-        if gone || matches!(message, InitDone(_) | Response(_)) { self.cgroup.stats(gone).ok() } else { None }
+        if gone || matches!(message, InitDone(_) | Response(_) | ResponseEnd(_)) {
+            self.cgroup.stats(gone).ok()
+        } else {
+            None
+        }
     }
 }
 

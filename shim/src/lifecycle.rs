@@ -17,7 +17,8 @@
 //!
 //! The happy path: the worker's `Init` binds the sandbox to a function and the runtime loads its code; its first
 //! request for an invocation ends the init (`InitDone`); from then on each `Invoke` is delivered to the waiting runtime,
-//! and its answer becomes one `Response`.
+//! and its answer becomes one `Response`, or, if it is streamed and that was asked for, pieces between a `ResponseStart`
+//! and a `ResponseEnd`.
 //!
 //! A snapshot is taken of a sandbox in the pool, or after the init of a function that wants it. In the second case the
 //! init ends with a runtime's request to be told of the restore, if it has hooks, or else with its first request for an
@@ -31,6 +32,7 @@
 
 mod phase;
 mod snapshot;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +47,7 @@ use hearth_guest_protocol::{
 };
 
 pub use phase::{Event, Phase};
+use stream::Stream;
 
 /// A request of the runtime that waits for an invocation.
 pub trait Poll {
@@ -150,6 +153,8 @@ pub struct Lifecycle<P> {
     invocation: Option<Arc<Invoke>>,
     /// The id of the last invocation, also when it is answered.
     last_request_id: String,
+    /// The answer that is sent in pieces, if one is.
+    stream: Option<Stream>,
     /// Requests for an invocation, oldest first.
     polls: VecDeque<P>,
 }
@@ -168,6 +173,7 @@ impl<P: Poll> Lifecycle<P> {
             environment: Vec::new(),
             invocation: None,
             last_request_id: String::new(),
+            stream: None,
             polls: VecDeque::new(),
         };
         if phase == Phase::Pooled {
@@ -242,7 +248,7 @@ impl<P: Poll> Lifecycle<P> {
 
     /// The answer is whole.
     pub fn on_answer(&mut self, outcome: Outcome, out: &mut Vec<Action<P>>) {
-        if self.step(Event::AnswerEnds).is_none() {
+        if self.stream.is_some() || self.step(Event::AnswerEnds).is_none() {
             return;
         }
         self.invocation = None;
@@ -251,9 +257,14 @@ impl<P: Poll> Lifecycle<P> {
         out.push(Action::Send(response.into()));
     }
 
-    /// The connection broke before the answer was whole. The runtime may send it again.
-    pub fn on_answer_aborted(&mut self) {
-        self.step(Event::AnswerAborted);
+    /// The connection broke before the answer was whole. The runtime may send it again, unless the worker has a part
+    /// of it.
+    pub fn on_answer_aborted(&mut self, out: &mut Vec<Action<P>>) {
+        if self.stream.is_some() {
+            self.on_stream_end(Some(stream::truncated()), out);
+        } else {
+            self.step(Event::AnswerAborted);
+        }
     }
 
     /// The runtime reports that its init failed, or it could not be started.
@@ -269,6 +280,7 @@ impl<P: Poll> Lifecycle<P> {
         if self.step(Event::Exit).is_none() {
             return;
         }
+        self.stream = None;
         let request_id = self.invocation.take().map(|invocation| invocation.request_id.clone()).unwrap_or_default();
         let (status, signal) = match exit {
             Exit::Status(status) => (Some(status), None),
@@ -299,6 +311,7 @@ impl<P: Poll> Lifecycle<P> {
         if let Some(invocation) = &self.invocation {
             assert_eq!(invocation.request_id, self.last_request_id);
         }
+        assert!(self.stream.is_none() || self.phase == Phase::Responding, "pieces while {:?}", self.phase);
         let may_wait = matches!(
             self.phase,
             Phase::RestoreReady

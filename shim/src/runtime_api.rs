@@ -4,9 +4,11 @@
 //! own emulator. Invariants: connections, heads and bodies are bounded; a body is only read once its invocation is
 //! known to be the running one; nothing here decides anything.
 
+mod answer;
 mod answers;
 mod body;
 mod routes;
+mod streaming;
 
 use std::convert::Infallible;
 use std::io;
@@ -26,6 +28,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::lifecycle::{AnswerKind, Poll, Refusal};
+use answer::AnswerSink;
+pub(crate) use answer::{AnswerSource, Heard, answer};
 use body::Body;
 use routes::Route;
 
@@ -52,10 +56,10 @@ pub(crate) enum Request {
         request_id: String,
         /// Answer or error.
         kind: AnswerKind,
-        /// Whether it may.
-        permit: oneshot::Sender<Result<(), Refusal>>,
-        /// The answer, when it is whole; closed if the connection breaks before.
-        answer: oneshot::Receiver<Answer>,
+        /// Whether the runtime writes it bit by bit.
+        streams: bool,
+        /// Whether it may, and where to put the answer.
+        permit: oneshot::Sender<Result<AnswerSink, Refusal>>,
     },
     /// To report that its init failed.
     InitError {
@@ -80,15 +84,6 @@ pub(crate) enum Awaited {
     Invocation(Arc<Invoke>),
     /// The restore, and variables that have another value since.
     Restore(Vec<EnvironmentVariable>),
-}
-
-/// A whole answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// What came.
-    pub(crate) outcome: Outcome,
-    /// To be told when the worker has it.
-    pub(crate) taken: oneshot::Sender<()>,
 }
 
 /// A request that waits for what comes next.
@@ -189,7 +184,7 @@ async fn handle(request: hyper::Request<Incoming>, supervisor: &Supervisor) -> R
         Route::Ping => answers::pong(),
         Route::Next => wait(Request::Next, supervisor).await,
         Route::RestoreNext => wait(Request::RestoreNext, supervisor).await,
-        Route::Answer { request_id, kind } => answer(request_id, kind, request, supervisor).await,
+        Route::Answer { request_id, kind } => take_answer(request_id, kind, request, supervisor).await,
         Route::InitError => report(|error, reply| Request::InitError { error, reply }, request, supervisor).await,
         Route::RestoreError => report(|error, reply| Request::RestoreError { error, reply }, request, supervisor).await,
         Route::WrongMethod => answers::method_not_allowed(),
@@ -207,31 +202,43 @@ async fn wait(request: impl FnOnce(Waiting) -> Request, supervisor: &Supervisor)
     }
 }
 
-async fn answer(
+async fn take_answer(
     request_id: String,
     kind: AnswerKind,
     request: hyper::Request<Incoming>,
     supervisor: &Supervisor,
 ) -> Response<Full<Bytes>> {
     let (permit, permitted) = oneshot::channel();
-    let (sender, answer) = oneshot::channel();
-    match supervisor.ask(Request::Answer { request_id, kind, permit, answer }, permitted).await {
-        Some(Ok(())) => {}
+    let streams = kind == AnswerKind::Response && streaming::is_streamed(request.headers());
+    let sink = match supervisor.ask(Request::Answer { request_id, kind, streams, permit }, permitted).await {
+        Some(Ok(sink)) => sink,
         Some(Err(refusal)) => return answers::refused(&refusal),
         None => return answers::gone(),
+    };
+    match sink {
+        AnswerSink::Whole(sink) => whole(kind, request, sink).await,
+        AnswerSink::Pieces(sink) => streaming::pass_on(request, sink).await,
     }
+}
+
+async fn whole(
+    kind: AnswerKind,
+    request: hyper::Request<Incoming>,
+    sink: oneshot::Sender<Heard>,
+) -> Response<Full<Bytes>> {
     let error_type = error_type(request.headers());
     // From here on a return without an answer tells the supervisor that the connection broke.
     let Ok(body) = body::read(request.into_body()).await else { return answers::truncated() };
     let (outcome, reply) = match (body, kind) {
         (Body::TooLarge(bytes), _) => (Outcome::TooLarge(bytes), answers::too_large()),
+        (Body::Failed(error), _) => (Outcome::Error(error), answers::accepted()),
         (Body::Whole(payload), AnswerKind::Response) => (Outcome::Payload(payload), answers::accepted()),
         (Body::Whole(document), AnswerKind::Error) => {
             (Outcome::Error(GuestError { error_type, document }), answers::accepted())
         }
     };
     let (taken, is_taken) = oneshot::channel();
-    match sender.send(Answer { outcome, taken }) {
+    match sink.send(Heard::Whole { outcome, taken }) {
         Ok(()) if is_taken.await.is_ok() => reply,
         _ => answers::gone(),
     }
@@ -245,6 +252,7 @@ async fn report(
     let error_type = error_type(request.headers());
     let document = match body::read(request.into_body()).await {
         Ok(Body::Whole(document)) => document,
+        Ok(Body::Failed(error)) => error.document,
         Ok(Body::TooLarge(_)) => return answers::too_large(),
         Err(_) => return answers::truncated(),
     };

@@ -12,7 +12,7 @@ use hearth_domain::Moment;
 use hearth_guest_protocol::{GuestError, GuestMessage, Init, Log, Restore, host_message};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::channel::{self, ChannelError};
@@ -23,7 +23,7 @@ use crate::log_meter::LogMeter;
 use crate::output::Output;
 use crate::processes;
 use crate::runtime::{Runtime, Starter};
-use crate::runtime_api::{Answer, Awaited, Request, RuntimeApi, Waiting};
+use crate::runtime_api::{self, AnswerSource, Awaited, Heard, Request, RuntimeApi, Waiting};
 
 /// Time between the two signals when the shim itself is asked to end.
 const TERM_GRACE: Duration = Duration::from_millis(500);
@@ -79,7 +79,7 @@ struct Supervisor {
     output: Output,
     meter: LogMeter,
     /// The answer that the runtime is sending.
-    answer: Option<oneshot::Receiver<Answer>>,
+    answer: Option<AnswerSource>,
     /// When everything is killed, once the end was asked for.
     end_by: Option<Instant>,
     deaths: SignalStream,
@@ -90,7 +90,7 @@ struct Supervisor {
 enum Wake {
     Worker(Option<Result<host_message::Kind, ChannelError>>),
     Request(Request),
-    Answer(Option<Answer>),
+    Answer(Heard),
     Output(Option<Log>),
     Warm,
     Deaths,
@@ -153,7 +153,7 @@ impl Supervisor {
                 Wake::Worker(None) | Wake::EndBy => return Ok(()),
                 Wake::Worker(Some(message)) => self.on_message(message?)?,
                 Wake::Request(request) => self.on_request(request),
-                Wake::Answer(answer) => self.on_answer(answer).await?,
+                Wake::Answer(heard) => self.on_answer(heard).await?,
                 Wake::Output(log) => self.send_log(log).await?,
                 Wake::Warm => {
                     self.set_clock_right()?;
@@ -171,10 +171,11 @@ impl Supervisor {
     async fn wake(&mut self) -> Result<Wake, RunError> {
         let warming = self.lifecycle.phase() == Phase::Booting;
         let at_rest = self.lifecycle.phase().is_at_rest();
+        let may_stream = self.lifecycle.may_stream();
         let wake = tokio::select! {
             message = self.worker.recv() => Wake::Worker(message),
             request = self.api.request() => Wake::Request(request),
-            answer = received(&mut self.answer) => Wake::Answer(answer),
+            heard = heard(&mut self.answer), if may_stream => Wake::Answer(heard),
             data = self.output.read(), if !at_rest => Wake::Output(self.meter.take(data.map_err(RunError::Output)?)),
             () = warm(&mut self.runtime), if warming => Wake::Warm,
             _ = self.deaths.recv() => Wake::Deaths,
@@ -194,6 +195,7 @@ impl Supervisor {
             _ if over => {}
             host_message::Kind::Init(init) => self.lifecycle.on_init(self.now(), init, &mut self.actions)?,
             host_message::Kind::Invoke(invoke) => self.lifecycle.on_invoke(invoke, &mut self.actions)?,
+            host_message::Kind::StreamCredit(credit) => self.lifecycle.on_credit(&credit),
             host_message::Kind::PrepareSnapshot(_) => self.lifecycle.on_prepare_snapshot(&mut self.actions)?,
             host_message::Kind::Restore(restore) => {
                 self.lifecycle.on_restore(self.now(), restore, &mut self.actions)?;
@@ -218,11 +220,12 @@ impl Supervisor {
             Request::RestoreError { error, reply } => {
                 let _ = reply.send(self.lifecycle.on_restore_error(now, error, &mut self.actions));
             }
-            Request::Answer { request_id, kind, permit, answer } => {
-                let permitted = self.lifecycle.on_answer_begins(&request_id, kind);
-                if permitted.is_ok() {
-                    self.answer = Some(answer);
-                }
+            Request::Answer { request_id, kind, streams, permit } => {
+                let permitted = self.lifecycle.on_answer_begins(&request_id, kind).map(|()| {
+                    let (sink, source) = runtime_api::answer(streams && self.lifecycle.wants_stream());
+                    self.answer = Some(source);
+                    sink
+                });
                 let _ = permit.send(permitted);
             }
             Request::InitError { error, reply } => {
@@ -231,13 +234,31 @@ impl Supervisor {
         }
     }
 
-    async fn on_answer(&mut self, answer: Option<Answer>) -> Result<(), RunError> {
-        self.answer = None;
-        let Some(Answer { outcome, taken }) = answer else {
-            self.lifecycle.on_answer_aborted();
-            return Ok(());
+    async fn on_answer(&mut self, heard: Heard) -> Result<(), RunError> {
+        let taken = match heard {
+            Heard::Start { content_type } => {
+                self.lifecycle.on_stream_start(content_type, &mut self.actions);
+                return Ok(());
+            }
+            Heard::Chunk(data) => {
+                self.lifecycle.on_stream_chunk(data, &mut self.actions);
+                return Ok(());
+            }
+            Heard::Aborted => {
+                self.answer = None;
+                self.lifecycle.on_answer_aborted(&mut self.actions);
+                return Ok(());
+            }
+            Heard::End { error, taken } => {
+                self.lifecycle.on_stream_end(error, &mut self.actions);
+                taken
+            }
+            Heard::Whole { outcome, taken } => {
+                self.lifecycle.on_answer(outcome, &mut self.actions);
+                taken
+            }
         };
-        self.lifecycle.on_answer(outcome, &mut self.actions);
+        self.answer = None;
         self.act().await?;
         let _ = taken.send(());
         Ok(())
@@ -392,9 +413,9 @@ async fn hear_worker(
     }
 }
 
-async fn received(answer: &mut Option<oneshot::Receiver<Answer>>) -> Option<Answer> {
+async fn heard(answer: &mut Option<AnswerSource>) -> Heard {
     match answer {
-        Some(answer) => answer.await.ok(),
+        Some(answer) => answer.hear().await,
         None => std::future::pending().await,
     }
 }

@@ -26,7 +26,7 @@ use std::time::Duration;
 use hearth_daemon::{Clock, OnFailure, Tasks};
 use hearth_domain::{FencingToken, FunctionRef, HolderId, Isolation, MemorySize, Moment, SlotId, SlotState};
 use hearth_protocol::worker::{
-    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse,
+    FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, StreamSender,
 };
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -131,13 +131,17 @@ impl Slots {
         answer.unwrap_or_else(|| Err(refused("the slot broke during its init")))
     }
 
-    /// Runs an invocation.
-    pub(crate) async fn invoke(&self, request: InvokeRequest) -> Result<InvokeResponse, InvokeError> {
+    /// Runs an invocation. What it streams goes to `pieces`, if that is wanted.
+    pub(crate) async fn invoke(
+        &self,
+        request: InvokeRequest,
+        pieces: Option<StreamSender>,
+    ) -> Result<InvokeResponse, InvokeError> {
         let slot = request.slot;
         let unknown = || InvokeError::StaleSlot { slot, reason: "there is no such slot".into() };
         let commands = self.registry.commands(slot).ok_or_else(unknown)?;
         let (answer, answered) = oneshot::channel();
-        commands.send(Command::Invoke(Box::new(request), answer)).await.map_err(|_| unknown())?;
+        commands.send(Command::Invoke(Box::new(request), pieces, answer)).await.map_err(|_| unknown())?;
         let broke = |_| InvokeError::WorkerFailed { reason: "the slot broke".into() };
         answered.await.map_err(broke)?
     }

@@ -12,7 +12,7 @@ use hearth_microvm::{Isolation, Launcher, SandboxError, Unenforced};
 use hearth_protocol::placement::{Capacity, Placement};
 use hearth_protocol::worker::{
     FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogDeletion,
-    LogList, LogListQuery, LogPage, LogQuery,
+    LogList, LogListQuery, LogPage, LogQuery, StreamSender,
 };
 use hearth_protocol::{Unreachable, Worker as WorkerRole};
 use hearth_store::BundleStore;
@@ -182,7 +182,15 @@ impl WorkerRole for Worker {
     }
 
     async fn invoke(&self, request: InvokeRequest) -> Result<InvokeResponse, InvokeError> {
-        self.slots.invoke(request).await
+        self.slots.invoke(request, None).await
+    }
+
+    async fn invoke_streaming(
+        &self,
+        request: InvokeRequest,
+        pieces: StreamSender,
+    ) -> Result<InvokeResponse, InvokeError> {
+        self.slots.invoke(request, Some(pieces)).await
     }
 
     async fn fence(&self, request: FenceRequest) -> Result<Fenced, Unreachable> {

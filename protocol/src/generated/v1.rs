@@ -1150,6 +1150,29 @@ pub mod invoke_reply {
         Error(super::InvokeError),
     }
 }
+/// What comes of a call whose answer may be streamed, one after the other; the end is always there, and last.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InvokePiece {
+    #[prost(oneof = "invoke_piece::Piece", tags = "1, 2, 3")]
+    pub piece: ::core::option::Option<invoke_piece::Piece>,
+}
+/// Nested message and enum types in `InvokePiece`.
+pub mod invoke_piece {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Start {
+        #[prost(string, tag = "1")]
+        pub content_type: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Piece {
+        #[prost(message, tag = "1")]
+        Start(Start),
+        #[prost(bytes, tag = "2")]
+        Chunk(::prost::bytes::Bytes),
+        #[prost(message, tag = "3")]
+        End(super::InvokeReply),
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InvokeResponse {
     #[prost(message, optional, tag = "3")]
@@ -1477,6 +1500,30 @@ pub mod worker_client {
             req.extensions_mut().insert(GrpcMethod::new("hearth.v1.Worker", "Invoke"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn invoke_streaming(
+            &mut self,
+            request: impl tonic::IntoRequest<super::InvokeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::InvokePiece>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/hearth.v1.Worker/InvokeStreaming",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("hearth.v1.Worker", "InvokeStreaming"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         pub async fn fence(
             &mut self,
             request: impl tonic::IntoRequest<super::FenceRequest>,
@@ -1595,6 +1642,19 @@ pub mod worker_server {
             &self,
             request: tonic::Request<super::InvokeRequest>,
         ) -> std::result::Result<tonic::Response<super::InvokeReply>, tonic::Status>;
+        /// Server streaming response type for the InvokeStreaming method.
+        type InvokeStreamingStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::InvokePiece, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn invoke_streaming(
+            &self,
+            request: tonic::Request<super::InvokeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::InvokeStreamingStream>,
+            tonic::Status,
+        >;
         async fn fence(
             &self,
             request: tonic::Request<super::FenceRequest>,
@@ -1774,6 +1834,52 @@ pub mod worker_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hearth.v1.Worker/InvokeStreaming" => {
+                    #[allow(non_camel_case_types)]
+                    struct InvokeStreamingSvc<T: Worker>(pub Arc<T>);
+                    impl<
+                        T: Worker,
+                    > tonic::server::ServerStreamingService<super::InvokeRequest>
+                    for InvokeStreamingSvc<T> {
+                        type Response = super::InvokePiece;
+                        type ResponseStream = T::InvokeStreamingStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::InvokeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Worker>::invoke_streaming(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = InvokeStreamingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

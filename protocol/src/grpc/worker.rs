@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, stream};
 use hearth_domain::{FencingToken, SlotId};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -12,10 +15,10 @@ use super::channel::{InvalidUrl, Peer, unavailable};
 use crate::generated::v1 as pb;
 use crate::generated::v1::worker_client::WorkerClient as Stub;
 use crate::generated::v1::worker_server::{Worker as Service, WorkerServer};
-use crate::wire::Reclaim;
+use crate::wire::{InvokePiece, Reclaim};
 use crate::worker::{
     FenceRequest, Fenced, InitDone, InitSlot, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, LogDeletion,
-    LogList, LogListQuery, LogPage, LogQuery,
+    LogList, LogListQuery, LogPage, LogQuery, StreamPiece, StreamReceiver, StreamSender, response_stream,
 };
 use crate::{Unreachable, Worker};
 
@@ -52,6 +55,25 @@ impl Worker for WorkerClient {
     async fn invoke(&self, request: InvokeRequest) -> Result<InvokeResponse, InvokeError> {
         let outcome = self.stub().invoke(pb::InvokeRequest::from(request)).await;
         self.peer.reply::<_, Result<InvokeResponse, InvokeError>>(outcome)?
+    }
+
+    async fn invoke_streaming(
+        &self,
+        request: InvokeRequest,
+        mut pieces: StreamSender,
+    ) -> Result<InvokeResponse, InvokeError> {
+        let outcome = self.stub().invoke_streaming(pb::InvokeRequest::from(request)).await;
+        let mut incoming = outcome.map_err(|status| self.peer.unreachable(&status))?.into_inner();
+        loop {
+            let message = incoming.message().await.map_err(|status| self.peer.unreachable(&status))?;
+            let Some(message) = message else {
+                return Err(InvokeError::WorkerFailed { reason: "the stream broke before its end".into() });
+            };
+            match self.peer.checked(message)? {
+                InvokePiece::Piece(piece) => pieces.send(piece).await,
+                InvokePiece::End(outcome) => return *outcome,
+            }
+        }
     }
 
     async fn fence(&self, request: FenceRequest) -> Result<Fenced, Unreachable> {
@@ -96,6 +118,20 @@ impl Service for Adapter {
         Ok(Response::new(self.0.invoke(request).await.into()))
     }
 
+    type InvokeStreamingStream = BoxStream<'static, Result<pb::InvokePiece, Status>>;
+
+    async fn invoke_streaming(
+        &self,
+        request: Request<pb::InvokeRequest>,
+    ) -> Result<Response<Self::InvokeStreamingStream>, Status> {
+        let request = request.into_inner().try_into()?;
+        let (sender, receiver) = response_stream();
+        let role = self.0.clone();
+        let call = async move { role.invoke_streaming(request, sender).await }.boxed();
+        let relay = Relay { pieces: Some(receiver), call: Some(call), outcome: None };
+        Ok(Response::new(stream::unfold(relay, Relay::next).boxed()))
+    }
+
     async fn fence(&self, request: Request<pb::FenceRequest>) -> Result<Response<pb::FenceReply>, Status> {
         let request = request.into_inner().try_into()?;
         Ok(Response::new(self.0.fence(request).await.map_err(unavailable)?.into()))
@@ -121,5 +157,49 @@ impl Service for Adapter {
         let deletion = request.into_inner().try_into()?;
         self.0.delete_log(deletion).await.map_err(unavailable)?;
         Ok(Response::new(pb::Done {}))
+    }
+}
+
+/// A call whose pieces go out as the connection takes them.
+struct Relay {
+    pieces: Option<StreamReceiver>,
+    call: Option<BoxFuture<'static, Result<InvokeResponse, InvokeError>>>,
+    outcome: Option<Result<InvokeResponse, InvokeError>>,
+}
+
+impl Relay {
+    async fn next(mut self) -> Option<(Result<pb::InvokePiece, Status>, Self)> {
+        loop {
+            if self.pieces.is_none()
+                && let Some(outcome) = self.outcome.take()
+            {
+                return Some((Ok(InvokePiece::End(Box::new(outcome)).into()), self));
+            }
+            tokio::select! {
+                biased;
+                piece = next_piece(&mut self.pieces), if self.pieces.is_some() => match piece {
+                    Some(piece) => return Some((Ok(InvokePiece::Piece(piece).into()), self)),
+                    None => self.pieces = None,
+                },
+                outcome = finished(&mut self.call), if self.call.is_some() => {
+                    self.call = None;
+                    self.outcome = Some(outcome);
+                }
+                else => return None,
+            }
+        }
+    }
+}
+
+async fn next_piece(pieces: &mut Option<StreamReceiver>) -> Option<StreamPiece> {
+    pieces.as_mut()?.next().await
+}
+
+async fn finished(
+    call: &mut Option<BoxFuture<'static, Result<InvokeResponse, InvokeError>>>,
+) -> Result<InvokeResponse, InvokeError> {
+    match call {
+        Some(call) => call.await,
+        None => std::future::pending().await,
     }
 }

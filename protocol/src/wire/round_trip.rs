@@ -50,6 +50,7 @@ round_trips! {
     report_ack: placement::ReportAck => pb::ReportAck, strategies::report_ack();
     placement_fleet: collections::Workers => pb::PlacementFleetReply, strategies::workers();
     recover: collections::Grants => pb::RecoverReply, strategies::grants();
+    invoke_piece: super::InvokePiece => pb::InvokePiece, strategies::invoke_piece();
     init_slot: worker::InitSlot => pb::InitSlotRequest, strategies::init_slot();
     init_outcome: Result<worker::InitDone, worker::InitSlotError> => pb::InitSlotReply, strategies::init_outcome();
     invoke: worker::InvokeRequest => pb::InvokeRequest, strategies::invoke();

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
+use hearth_domain::stream::STREAM_CHUNK_MAX_BYTES;
 use hearth_domain::timing::LEASE_TERMS;
 use hearth_domain::{
     AccountId, BundleDigest, EphemeralStorage, FencingToken, FunctionRef, FunctionResponse, FunctionSpec, HolderId,
@@ -19,6 +20,9 @@ use hearth_protocol::worker_manager::*;
 use hearth_protocol::{Placement, Unreachable, Worker, WorkerManager};
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::UnboundedReceiverStream;
+
+/// Pieces of the streamed answer: more than all windows on the way hold.
+pub(crate) const STREAMED_PIECES: usize = 200;
 
 pub(crate) fn account() -> AccountId {
     "000000000000".parse().unwrap()
@@ -306,6 +310,21 @@ impl Worker for RecordingWorker {
             log_tail: None,
             slot: SlotOutcome::Reusable,
         })
+    }
+
+    async fn invoke_streaming(
+        &self,
+        request: InvokeRequest,
+        mut pieces: StreamSender,
+    ) -> Result<InvokeResponse, InvokeError> {
+        if request.request_id.as_str() == "streamed" {
+            pieces.send(StreamPiece::Start { content_type: "text/plain".into() }).await;
+            for _ in 0..STREAMED_PIECES {
+                pieces.send(StreamPiece::Chunk(vec![b'z'; STREAM_CHUNK_MAX_BYTES].into())).await;
+            }
+        }
+        drop(pieces);
+        self.invoke(request).await
     }
 
     async fn fence(&self, request: FenceRequest) -> Result<Fenced, Unreachable> {

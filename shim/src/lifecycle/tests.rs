@@ -5,7 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hearth_guest_protocol::guest_message::Kind;
-use hearth_guest_protocol::{Restored, SnapshotReady};
+use hearth_guest_protocol::{
+    ResponseChunk, ResponseEnd, ResponseStart, Restored, STREAM_CHUNK_MAX_BYTES, STREAM_WINDOW, SnapshotReady,
+    StreamCredit, stream_cost,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -183,7 +186,7 @@ fn answers_out_of_turn_are_refused_as_aws_refuses_them() {
 fn a_broken_answer_may_be_sent_again() {
     let mut subject = Subject::running("r");
     subject.lifecycle.on_answer_begins("r", AnswerKind::Response).unwrap();
-    subject.lifecycle.on_answer_aborted();
+    subject.lifecycle.on_answer_aborted(&mut subject.out);
     assert_eq!(subject.wanted(), []);
     subject.lifecycle.on_answer_begins("r", AnswerKind::Response).unwrap();
 }
@@ -229,6 +232,94 @@ fn a_runtime_that_dies_before_it_is_warm_is_told_after_ready() {
     let ready = Ready { protocol_version: PROTOCOL_VERSION, runtime_started: false, ..Ready::default() };
     let exit = RuntimeExit { request_id: String::new(), status: Some(1), signal: None };
     assert_eq!(subject.wanted(), [Action::Send(ready.into()), Action::Send(exit.into())]);
+}
+
+mod streams {
+    use super::*;
+
+    fn start() -> Action<Asked> {
+        Action::Send(ResponseStart { request_id: "r".into(), content_type: "text/html".into() }.into())
+    }
+
+    fn chunk(bytes: usize) -> Action<Asked> {
+        Action::Send(ResponseChunk { request_id: "r".into(), data: vec![7; bytes].into() }.into())
+    }
+
+    fn end(error: Option<GuestError>) -> Action<Asked> {
+        Action::Send(ResponseEnd { request_id: "r".into(), error }.into())
+    }
+
+    /// A sandbox whose runtime streams its answer.
+    fn streaming() -> Subject {
+        let mut subject = Subject::idle();
+        let invoke = Invoke { streaming: true, ..invoke("r") };
+        subject.lifecycle.on_invoke(invoke, &mut subject.out).unwrap();
+        subject.lifecycle.on_answer_begins("r", AnswerKind::Response).unwrap();
+        assert!(subject.lifecycle.wants_stream());
+        subject.wanted();
+        subject.lifecycle.on_stream_start("text/html".into(), &mut subject.out);
+        assert_eq!(subject.wanted(), [start()]);
+        subject
+    }
+
+    #[test]
+    fn pieces_come_between_a_start_and_an_end() {
+        let mut subject = streaming();
+        subject.lifecycle.on_stream_chunk(vec![7; 3].into(), &mut subject.out);
+        assert_eq!(subject.wanted(), [chunk(3)]);
+        subject.lifecycle.on_stream_end(None, &mut subject.out);
+        assert_eq!(subject.wanted(), [turn(""), end(None)]);
+        assert_eq!(subject.lifecycle.phase(), Phase::Answered);
+    }
+
+    #[test]
+    fn no_more_is_sent_than_is_credited() {
+        let mut subject = streaming();
+        let largest = stream_cost(STREAM_CHUNK_MAX_BYTES);
+        for _ in 0..STREAM_WINDOW / largest {
+            assert!(subject.lifecycle.may_stream());
+            subject.lifecycle.on_stream_chunk(vec![7; STREAM_CHUNK_MAX_BYTES].into(), &mut subject.out);
+        }
+        assert!(!subject.lifecycle.may_stream());
+        subject.lifecycle.on_credit(&StreamCredit { request_id: "earlier".into(), amount: largest });
+        assert!(!subject.lifecycle.may_stream());
+        subject.lifecycle.on_credit(&StreamCredit { request_id: "r".into(), amount: largest });
+        assert!(subject.lifecycle.may_stream());
+        subject.lifecycle.on_credit(&StreamCredit { request_id: "r".into(), amount: u64::MAX });
+        assert_eq!(subject.lifecycle.stream.as_ref().unwrap().credit, STREAM_WINDOW);
+    }
+
+    #[test]
+    fn a_connection_that_breaks_within_it_ends_it_with_an_error() {
+        let mut subject = streaming();
+        subject.lifecycle.on_answer_aborted(&mut subject.out);
+        assert_eq!(subject.wanted(), [turn(""), end(Some(stream::truncated()))]);
+        let again = subject.lifecycle.on_answer_begins("r", AnswerKind::Response);
+        assert_eq!(again, Err(refused("RuntimeResponseSentState", "InvocationResponse")));
+    }
+
+    #[test]
+    fn a_stream_that_failed_before_its_first_byte_is_an_error_like_any_other() {
+        let mut subject = Subject::idle();
+        let invoke = Invoke { streaming: true, ..invoke("r") };
+        subject.lifecycle.on_invoke(invoke, &mut subject.out).unwrap();
+        subject.lifecycle.on_answer_begins("r", AnswerKind::Response).unwrap();
+        subject.wanted();
+        subject.lifecycle.on_stream_end(Some(GuestError::default()), &mut subject.out);
+        let outcome = Some(Outcome::Error(GuestError::default()));
+        assert_eq!(subject.wanted(), [turn(""), Action::Send(Response { request_id: "r".into(), outcome }.into())]);
+    }
+
+    #[test]
+    fn a_runtime_that_dies_within_it_is_told() {
+        let mut subject = streaming();
+        subject.lifecycle.on_exit(subject.now, Exit::Signal(9), &mut subject.out);
+        let exit = RuntimeExit { request_id: "r".into(), status: None, signal: Some(9) };
+        assert_eq!(subject.wanted(), [turn(""), Action::Send(exit.into())]);
+        subject.lifecycle.on_stream_chunk(vec![7].into(), &mut subject.out);
+        subject.lifecycle.on_stream_end(None, &mut subject.out);
+        assert_eq!(subject.wanted(), []);
+    }
 }
 
 mod snapshots {
@@ -352,7 +443,7 @@ mod snapshots {
 proptest! {
     /// Whatever worker and runtime do, in whatever order: the protocol's promises to the worker hold.
     #[test]
-    fn no_order_of_events_breaks_the_promises(pre_started: bool, snap_start: bool, steps in prop::collection::vec(0_u8..15, 0..60)) {
+    fn no_order_of_events_breaks_the_promises(pre_started: bool, snap_start: bool, steps in prop::collection::vec(0_u8..19, 0..60)) {
         let mut subject = Subject::new(pre_started);
         let mut sent = subject.wanted();
         let (mut invoked, mut last, mut prepared, mut restored) = (0, String::new(), 0, 0);
@@ -371,7 +462,8 @@ proptest! {
                 13 => drop(lifecycle.on_restore_error(now, GuestError::default(), out)),
                 2 => {
                     let id = format!("r{number}");
-                    if lifecycle.on_invoke(invoke(&id), out).is_ok() {
+                    let invoke = Invoke { streaming: number % 2 == 0, ..invoke(&id) };
+                    if lifecycle.on_invoke(invoke, out).is_ok() {
                         (invoked, last) = (invoked + 1, id);
                     }
                 }
@@ -379,9 +471,14 @@ proptest! {
                 4 => drop(lifecycle.on_answer_begins(&last, AnswerKind::Response)),
                 5 => drop(lifecycle.on_answer_begins(&last, AnswerKind::Error)),
                 6 => lifecycle.on_answer(Outcome::Payload(Default::default()), out),
-                7 => lifecycle.on_answer_aborted(),
+                7 => lifecycle.on_answer_aborted(out),
                 8 => drop(lifecycle.on_init_error(now, GuestError::default(), out)),
                 9 => lifecycle.polls.iter().for_each(|poll| poll.1.set(false)),
+                14 if lifecycle.wants_stream() => lifecycle.on_stream_start(String::new(), out),
+                15 | 16 if lifecycle.may_stream() => {
+                    lifecycle.on_stream_chunk(vec![0; STREAM_CHUNK_MAX_BYTES].into(), out);
+                }
+                17 => lifecycle.on_stream_end(None, out),
                 // Rare, because nothing comes after it.
                 _ if number % 4 == 0 => lifecycle.on_exit(now, Exit::Status(0), out),
                 _ => {}
@@ -404,7 +501,10 @@ fn check_promises(sent: &[Action<Asked>], invoked: usize, prepared: usize, resto
     assert!(kinds.first().is_none_or(|kind| matches!(kind, Kind::Ready(_))), "Ready comes first");
     assert!(count(|kind| matches!(kind, Kind::Ready(_))) <= 1);
     assert!(count(|kind| matches!(kind, Kind::InitDone(_))) <= 1);
-    assert!(count(|kind| matches!(kind, Kind::Response(_))) <= invoked);
+    let answers = |kind: &Kind| matches!(kind, Kind::Response(_) | Kind::ResponseEnd(_));
+    assert!(count(answers) <= invoked);
+    assert!(count(|kind| matches!(kind, Kind::ResponseStart(_))) <= invoked);
+    check_streams(&kinds);
     assert_eq!(count(|kind| matches!(kind, Kind::SnapshotReady(_))), prepared);
     assert!(count(|kind| matches!(kind, Kind::Restored(_))) <= restored);
     check_rest(sent);
@@ -413,6 +513,25 @@ fn check_promises(sent: &[Action<Asked>], invoked: usize, prepared: usize, resto
     let init_done = kinds.iter().position(|kind| matches!(kind, Kind::InitDone(_)));
     let response = kinds.iter().position(|kind| matches!(kind, Kind::Response(_)));
     assert!(response.is_none() || init_done < response, "no response before the init is over");
+}
+
+/// Pieces come between a start and an end, and without credit no more than the window holds.
+fn check_streams(kinds: &[&Kind]) {
+    let mut sent = None;
+    for kind in kinds {
+        match kind {
+            Kind::ResponseStart(_) => assert_eq!(sent.replace(0), None, "a start within a stream"),
+            Kind::ResponseChunk(chunk) => {
+                let sent = sent.as_mut().expect("a piece outside of a stream");
+                *sent += stream_cost(chunk.data.len());
+                assert!(*sent <= STREAM_WINDOW, "more than the window");
+            }
+            Kind::ResponseEnd(_) => drop(sent.take().expect("an end without a start")),
+            Kind::Response(_) => assert_eq!(sent, None, "a whole answer within a stream"),
+            Kind::RuntimeExit(_) => sent = None,
+            _ => {}
+        }
+    }
 }
 
 /// Between `SnapshotReady` and the restore nothing is sent but the end.

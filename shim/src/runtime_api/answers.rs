@@ -1,7 +1,7 @@
 //! Everything the Runtime API says, on the wire. The one place where refusals become status codes.
 
 use bytes::Bytes;
-use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
+use hearth_domain::limits::{STREAMED_RESPONSE_MAX_BYTES, SYNC_RESPONSE_MAX_BYTES};
 use hearth_guest_protocol::{EnvironmentVariable, Invoke};
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -63,7 +63,16 @@ pub(super) fn refused(refusal: &Refusal) -> Response<Full<Bytes>> {
 
 /// The body was above the limit.
 pub(super) fn too_large() -> Response<Full<Bytes>> {
-    let message = format!("Exceeded maximum allowed payload size ({SYNC_RESPONSE_MAX_BYTES} bytes).");
+    above(SYNC_RESPONSE_MAX_BYTES as u64)
+}
+
+/// The streamed body was above the limit.
+pub(super) fn stream_too_large() -> Response<Full<Bytes>> {
+    above(STREAMED_RESPONSE_MAX_BYTES)
+}
+
+fn above(limit: u64) -> Response<Full<Bytes>> {
+    let message = format!("Exceeded maximum allowed payload size ({limit} bytes).");
     error(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &message)
 }
 

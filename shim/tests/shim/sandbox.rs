@@ -345,6 +345,7 @@ pub(crate) fn invocation(request_id: &str, payload: &str) -> Invoke {
         invoked_arn: "arn:aws:lambda:local:000000000000:function:tested".into(),
         client_context: String::new(),
         trace_id: "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0".into(),
+        streaming: false,
     }
 }
 

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The happy path: a sandbox and the code are there (`on_prepared`), Init goes out, InitDone comes back, the slot
-//! answers and waits; each Invoke (`on_invoke`) goes out under a deadline and its Response comes back as the answer.
+//! answers and waits; each Invoke (`on_invoke`) goes out under a deadline and its Response comes back as the answer,
+//! or, where the caller wants it as it comes, the pieces between a ResponseStart and a ResponseEnd.
 //!
 //! Invariants, checked by `check_invariants`:
 //! * the public state follows `SlotState`'s table and fits the phase;
@@ -20,6 +21,7 @@ mod ending;
 mod guest;
 mod memory;
 mod snap_start;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +31,10 @@ use hearth_domain::{FencingToken, FunctionSpec, HolderId, Moment, RequestId, Slo
 use hearth_guest_protocol::{HostMessage, Init, Invoke};
 use hearth_microvm::Ended;
 use hearth_protocol::worker::{
-    FenceRequest, Fenced, InitDone, InitSlotError, InvokeError, InvokeRequest, InvokeResponse,
+    FenceRequest, Fenced, InitDone, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, StreamPiece,
 };
 
+use self::stream::Stream;
 use super::failure::{Failure, Violation};
 use super::guest_use::GuestUse;
 use super::output::Output;
@@ -56,6 +59,8 @@ pub(crate) trait Outbox {
     fn answer_init(&mut self, answer: Result<InitDone, InitSlotError>);
     /// Answers the invocation that was accepted last.
     fn answer(&mut self, answer: InvokeResponse);
+    /// Passes a piece of its answer on. The core keeps to the window.
+    fn stream(&mut self, piece: StreamPiece);
     /// Keeps log lines.
     fn log(&mut self, entry: LogEntry);
     /// The most memory the sandbox used, bytes.
@@ -130,6 +135,8 @@ enum Phase {
 struct Running {
     request: RequestId,
     started: Moment,
+    /// Its answer may come in pieces.
+    stream: Option<Stream>,
 }
 
 impl SlotCore {
@@ -216,11 +223,12 @@ impl SlotCore {
         self.end();
     }
 
-    /// Accepts an invocation, or says why not.
+    /// Accepts an invocation, whose answer may be wanted as it comes, or says why not.
     pub(crate) fn on_invoke(
         &mut self,
         now: Now,
         request: InvokeRequest,
+        streaming: bool,
         out: &mut impl Outbox,
     ) -> Result<(), InvokeError> {
         let stale = |reason: &str| InvokeError::StaleSlot { slot: self.slot, reason: reason.into() };
@@ -239,7 +247,7 @@ impl SlotCore {
         if frozen {
             out.thaw();
         }
-        self.start(now, request, out);
+        self.start(now, request, streaming, out);
         Ok(())
     }
 
@@ -348,7 +356,7 @@ impl SlotCore {
         if self.within_call { self.function.timeout.duration() } else { self.bounds.init_timeout }
     }
 
-    fn start(&mut self, now: Now, request: InvokeRequest, out: &mut impl Outbox) {
+    fn start(&mut self, now: Now, request: InvokeRequest, streaming: bool, out: &mut impl Outbox) {
         let id = request.request_id;
         let timeout_ms = u64::from(self.function.timeout.get()) * 1_000;
         out.send(
@@ -359,6 +367,7 @@ impl SlotCore {
                 invoked_arn: request.invoked_arn,
                 client_context: request.client_context.unwrap_or_default(),
                 trace_id: request.trace_id.unwrap_or_default(),
+                streaming,
             }
             .into(),
         );
@@ -366,7 +375,8 @@ impl SlotCore {
         self.output.begin(request.log_tail);
         self.guest_use.begin();
         self.platform_line(now, Some(&id), &usage::start_line(&id, self.function.function.version), out);
-        self.phase = Phase::Running(Running { request: id, started: now.moment });
+        let stream = streaming.then(Stream::default);
+        self.phase = Phase::Running(Running { request: id, started: now.moment, stream });
     }
 
     fn platform_line(&mut self, now: Now, owner: Option<&RequestId>, text: &str, out: &mut impl Outbox) {

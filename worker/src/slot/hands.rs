@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hearth_guest_protocol::HostMessage;
 use hearth_microvm::Sandbox;
-use hearth_protocol::worker::{InitDone, InitSlotError, InvokeError, InvokeResponse};
+use hearth_protocol::worker::{InitDone, InitSlotError, InvokeError, InvokeResponse, StreamPiece, StreamSender};
 use tokio::sync::{oneshot, watch};
 use tracing::debug;
 
@@ -20,6 +20,8 @@ pub(super) struct Hands {
     pub(super) logs: LogWriter,
     pub(super) init: watch::Sender<Option<InitAnswer>>,
     pub(super) invocation: Option<oneshot::Sender<Result<InvokeResponse, InvokeError>>>,
+    /// Where the pieces of its answer go, if it wants them as they come.
+    pub(super) stream: Option<StreamSender>,
     pub(super) equipment: Option<Equipment>,
     pub(super) wishes: Wishes,
 }
@@ -79,9 +81,16 @@ impl Outbox for Hands {
     fn answer(&mut self, answer: InvokeResponse) {
         self.logs.host.metrics.invocation_over(&answer);
         self.wishes.answered = true;
+        self.stream = None;
         if let Some(invocation) = self.invocation.take() {
             // The caller may have left; the invocation is over all the same.
             let _ = invocation.send(Ok(answer));
+        }
+    }
+
+    fn stream(&mut self, piece: StreamPiece) {
+        if let Some(stream) = &mut self.stream {
+            stream.put(piece);
         }
     }
 

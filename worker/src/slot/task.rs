@@ -6,7 +6,9 @@ use std::time::Duration;
 use hearth_daemon::Clock;
 use hearth_domain::{FencingToken, FunctionSpec};
 use hearth_guest_protocol::guest_message;
-use hearth_protocol::worker::{FenceRequest, Fenced, InitSlot, InvokeError, InvokeRequest, InvokeResponse};
+use hearth_protocol::worker::{
+    FenceRequest, Fenced, InitSlot, InvokeError, InvokeRequest, InvokeResponse, StreamSender,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, warn};
@@ -29,7 +31,7 @@ const USAGE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What others ask of a slot.
 pub(super) enum Command {
-    Invoke(Box<InvokeRequest>, oneshot::Sender<Result<InvokeResponse, InvokeError>>),
+    Invoke(Box<InvokeRequest>, Option<StreamSender>, oneshot::Sender<Result<InvokeResponse, InvokeError>>),
     Fence(FenceRequest, oneshot::Sender<Fenced>),
     Reclaim(FencingToken),
     EndIdle(FencingToken),
@@ -54,6 +56,7 @@ enum Wake {
     Command(Option<Command>),
     Guest(Result<guest_message::Kind, ChannelError>),
     Sent(Result<(), ChannelError>),
+    Taken,
     Deadline,
     Measure,
 }
@@ -85,7 +88,7 @@ impl SlotTask {
         let key = LogKey { account: function.function.account.clone(), group };
         let stream: Arc<str> = stream.into();
         let logs = LogWriter { host: host.clone(), source: Arc::new(LogSource { key, stream: stream.clone() }) };
-        let hands = Hands { logs, init, invocation: None, equipment: None, wishes: Wishes::default() };
+        let hands = Hands { logs, init, invocation: None, stream: None, equipment: None, wishes: Wishes::default() };
         let preparer = Preparer::new(host.clone(), function.clone(), stream);
         let task = Self { core, hands, preparer, function, inbox, view, host, _reservation: reservation };
         (task, answer, seen)
@@ -156,10 +159,12 @@ impl SlotTask {
                 self.core.deadline().map(|at| self.host.clock.instant(at.since(hearth_domain::Moment::ORIGIN)));
             let Some(equipment) = &mut self.hands.equipment else { return };
             let measures = !equipment.frozen;
+            let stream = self.hands.stream.as_ref().map(|stream| (stream, self.core.stream_taken()));
             let wake = tokio::select! {
                 message = equipment.reader.receive() => Wake::Guest(message),
                 command = self.inbox.recv() => Wake::Command(command),
                 sent = equipment.writer.flush(), if equipment.writer.pending() => Wake::Sent(sent),
+                () = taken(stream) => Wake::Taken,
                 () = sleep_until(deadline) => Wake::Deadline,
                 _ = measure.tick(), if measures => Wake::Measure,
             };
@@ -173,6 +178,10 @@ impl SlotTask {
             Wake::Guest(Ok(message)) => self.core.on_guest(self.now(), message, &mut self.hands),
             Wake::Sent(Ok(())) => {}
             Wake::Guest(Err(error)) | Wake::Sent(Err(error)) => self.on_channel_error(error).await,
+            Wake::Taken => {
+                let taken = self.hands.stream.as_ref().map_or(0, StreamSender::taken);
+                self.core.on_taken(taken, &mut self.hands);
+            }
             Wake::Deadline => self.core.on_deadline(self.now(), &mut self.hands),
             Wake::Measure => self.measure(),
         }
@@ -181,11 +190,13 @@ impl SlotTask {
     fn on_command(&mut self, command: Option<Command>) {
         let now = self.now();
         match command {
-            Some(Command::Invoke(request, answer)) => match self.core.on_invoke(now, *request, &mut self.hands) {
-                Ok(()) => self.hands.invocation = Some(answer),
-                // Whoever asked may have left; then nobody needs the refusal.
-                Err(refusal) => drop(answer.send(Err(refusal))),
-            },
+            Some(Command::Invoke(request, stream, answer)) => {
+                match self.core.on_invoke(now, *request, stream.is_some(), &mut self.hands) {
+                    Ok(()) => (self.hands.stream, self.hands.invocation) = (stream, Some(answer)),
+                    // Whoever asked may have left; then nobody needs the refusal.
+                    Err(refusal) => drop(answer.send(Err(refusal))),
+                }
+            }
             Some(Command::Fence(request, answer)) => {
                 let fenced = self.core.on_fence(&request, &mut self.hands);
                 let _ = answer.send(fenced);
@@ -296,5 +307,13 @@ impl SlotTask {
 
     fn now(&self) -> Now {
         Now { moment: read_clock(&self.host.clock), unix_ms: Clock::unix_ms() }
+    }
+}
+
+/// Resolves when the caller has taken more of a streamed answer than was seen.
+async fn taken(stream: Option<(&StreamSender, u64)>) {
+    match stream {
+        Some((stream, seen)) => stream.moved(seen).await,
+        None => std::future::pending().await,
     }
 }

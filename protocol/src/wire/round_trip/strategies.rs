@@ -16,7 +16,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::placement::*;
-use crate::wire::{Grants, Workers};
+use crate::wire::{Grants, InvokePiece, Workers};
 use crate::worker::*;
 use crate::worker_manager::*;
 use crate::{Unreachable, WorkerEndpoint};
@@ -368,6 +368,16 @@ pub(super) fn invoke_outcome() -> impl Strategy<Value = Result<InvokeResponse, I
         any::<u64>().prop_map(|slot| Err(InvokeError::Busy { slot: SlotId(slot) })),
         ".{0,40}".prop_map(|reason| Err(InvokeError::WorkerFailed { reason })),
         unreachable().prop_map(|unreachable| Err(unreachable.into())),
+    ]
+}
+
+pub(super) fn invoke_piece() -> impl Strategy<Value = InvokePiece> {
+    let content_type = "[ -~]{0,256}";
+    let chunk = vec(any::<u8>(), 1..100);
+    prop_oneof![
+        content_type.prop_map(|content_type| InvokePiece::Piece(StreamPiece::Start { content_type })),
+        chunk.prop_map(|data| InvokePiece::Piece(StreamPiece::Chunk(data.into()))),
+        invoke_outcome().prop_map(|outcome| InvokePiece::End(Box::new(outcome))),
     ]
 }
 

@@ -72,7 +72,7 @@ impl SlotCore {
         status: Status<'_>,
         out: &mut impl Outbox,
     ) {
-        let Phase::Running(Running { request, started }) = std::mem::replace(&mut self.phase, Phase::Over) else {
+        let Phase::Running(Running { request, started, .. }) = std::mem::replace(&mut self.phase, Phase::Over) else {
             return;
         };
         let duration = now.moment.since(started).min(self.function.timeout.duration());

@@ -23,6 +23,9 @@ impl SlotCore {
         let taken = match message {
             Kind::Log(log) => self.on_log(now, &log, out),
             Kind::Response(response) => self.on_response(now, response, out),
+            Kind::ResponseStart(start) => self.on_response_start(start, out),
+            Kind::ResponseChunk(chunk) => self.on_response_chunk(chunk, out),
+            Kind::ResponseEnd(end) => self.on_response_end(now, end, out),
             Kind::InitDone(done) => self.on_init_done(now, done, out),
             Kind::RuntimeExit(exit) => self.on_runtime_exit(now, &exit, out),
             Kind::Ready(_) => Err(self.unexpected("Ready")),
@@ -78,6 +81,9 @@ impl SlotCore {
         let Phase::Running(running) = &self.phase else { return Err(self.unexpected("Response")) };
         if response.request_id != running.request.as_str() {
             return Err(Violation::WrongInvocation { message: "Response" });
+        }
+        if self.streams() {
+            return Err(self.unexpected("Response"));
         }
         let answer = match response.outcome {
             Some(Outcome::Payload(payload)) if payload.len() <= SYNC_RESPONSE_MAX_BYTES => {

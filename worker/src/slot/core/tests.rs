@@ -19,6 +19,7 @@ struct Recorder {
     answers: Vec<InvokeResponse>,
     lines: Vec<String>,
     wishes: Vec<&'static str>,
+    pieces: Vec<StreamPiece>,
     out_of_memory: bool,
 }
 
@@ -33,6 +34,10 @@ impl Outbox for Recorder {
 
     fn answer(&mut self, answer: InvokeResponse) {
         self.answers.push(answer);
+    }
+
+    fn stream(&mut self, piece: StreamPiece) {
+        self.pieces.push(piece);
     }
 
     fn log(&mut self, entry: LogEntry) {
@@ -119,7 +124,7 @@ fn idle() -> (SlotCore, Recorder) {
 /// A slot on which `r-1` runs since 200 ms.
 fn running() -> (SlotCore, Recorder) {
     let (mut core, mut out) = idle();
-    core.on_invoke(at(200), invoke("r-1"), &mut out).unwrap();
+    core.on_invoke(at(200), invoke("r-1"), false, &mut out).unwrap();
     core.check_invariants();
     (core, out)
 }
@@ -153,7 +158,7 @@ fn the_happy_path() {
     );
     assert_eq!(answer.log_tail.as_ref().unwrap().iter().filter(|byte| **byte == b'\n').count(), 3);
 
-    core.on_invoke(at(300), invoke("r-2"), &mut out).unwrap();
+    core.on_invoke(at(300), invoke("r-2"), false, &mut out).unwrap();
     core.on_guest(at(301), response("r-2", Outcome::Payload("no".into())), &mut out);
     assert_eq!((out.answers[1].usage.billed_ms, out.answers[1].usage.init_duration), (1, None));
     assert_eq!((out.answers.len(), out.sent.len(), out.init.len()), (2, 2, 0), "nothing else was sent");
@@ -162,13 +167,13 @@ fn the_happy_path() {
 #[test]
 fn calls_that_may_not_run_do_not() {
     let (mut core, mut out) = running();
-    assert!(matches!(core.on_invoke(at(201), invoke("r-2"), &mut out), Err(InvokeError::Busy { .. })));
+    assert!(matches!(core.on_invoke(at(201), invoke("r-2"), false, &mut out), Err(InvokeError::Busy { .. })));
     for token in [FencingToken(4), FencingToken(6)] {
-        let stale = core.on_invoke(at(201), InvokeRequest { token, ..invoke("r-2") }, &mut out);
+        let stale = core.on_invoke(at(201), InvokeRequest { token, ..invoke("r-2") }, false, &mut out);
         assert!(matches!(stale, Err(InvokeError::StaleSlot { .. })));
     }
     let mut fresh = self::core();
-    assert!(matches!(fresh.on_invoke(at(0), invoke("r-1"), &mut out), Err(InvokeError::StaleSlot { .. })));
+    assert!(matches!(fresh.on_invoke(at(0), invoke("r-1"), false, &mut out), Err(InvokeError::StaleSlot { .. })));
     assert_eq!(out.sent.len(), 1, "only the first was sent");
 }
 
@@ -180,7 +185,7 @@ fn fencing_keeps_an_idle_slot_and_drains_a_busy_one() {
     assert_eq!(core.on_fence(&fence(4), &mut out), Fenced::Unknown);
     assert_eq!(core.on_fence(&fence(7), &mut out), Fenced::Idle);
     assert_eq!((core.token(), core.holder().as_str()), (FencingToken(7), "wm-2"));
-    assert!(core.on_invoke(at(200), invoke("r-1"), &mut out).is_err());
+    assert!(core.on_invoke(at(200), invoke("r-1"), false, &mut out).is_err());
     core.on_reclaim(FencingToken(6), &mut out);
     assert_eq!(core.fate(), Fate::Keep);
 
@@ -301,7 +306,7 @@ fn an_idle_slot_freezes_and_thaws_before_its_next_call() {
     let (mut core, mut out) = idle();
     core.on_deadline(at(1_100), &mut out);
     assert_eq!(core.deadline(), None);
-    core.on_invoke(at(9_000), invoke("r-1"), &mut out).unwrap();
+    core.on_invoke(at(9_000), invoke("r-1"), false, &mut out).unwrap();
     assert_eq!(out.wishes, ["freeze", "thaw"]);
 }
 
@@ -317,7 +322,7 @@ fn a_microvm_tells_what_its_function_used_and_others_may_not() {
         core.on_prepared(at(0), true, Init::default(), &mut out);
         core.on_guest(at(90), stats(7 * MB, 0), &mut out);
         core.on_guest(at(100), init_done(), &mut out);
-        core.on_invoke(at(200), invoke("r-1"), &mut out).unwrap();
+        core.on_invoke(at(200), invoke("r-1"), false, &mut out).unwrap();
         core.check_invariants();
         (core, out)
     };
@@ -355,7 +360,7 @@ fn resting() -> (SlotCore, Recorder) {
 #[test]
 fn a_version_is_snapshotted_after_its_init_and_restored_for_its_first_call() {
     let (mut core, mut out) = resting();
-    assert!(core.on_invoke(at(101), invoke("r-1"), &mut out).is_err());
+    assert!(core.on_invoke(at(101), invoke("r-1"), false, &mut out).is_err());
     core.on_guest(at(110), snapshot_ready(None), &mut out);
     core.check_invariants();
     assert_eq!((out.wishes.as_slice(), core.fate(), core.deadline()), (&["snapshot"][..], Fate::Keep, None));
@@ -367,7 +372,7 @@ fn a_version_is_snapshotted_after_its_init_and_restored_for_its_first_call() {
     core.on_restored(at(200), &resumed, &mut out);
     core.check_invariants();
     assert!(matches!(out.init[..], [Ok(InitDone { from_pool: false, .. })]));
-    core.on_invoke(at(300), invoke("r-1"), &mut out).unwrap();
+    core.on_invoke(at(300), invoke("r-1"), false, &mut out).unwrap();
     core.on_guest(at(303), response("r-1", Outcome::Payload("yes".into())), &mut out);
     assert_eq!((out.answers[0].usage.billed_ms, out.answers[0].usage.init_duration), (8, None));
     assert_eq!(
@@ -471,7 +476,7 @@ fn any_order_of_events() {
             match random.random_range(0..12) {
                 0 if core.fate() == Fate::Replace => core.on_prepared(now, false, Init::default(), &mut out),
                 1 | 2 => core.on_guest(now, init_done(), &mut out),
-                3 | 4 => accepted += usize::from(core.on_invoke(now, invoke("r-1"), &mut out).is_ok()),
+                3 | 4 => accepted += usize::from(core.on_invoke(now, invoke("r-1"), false, &mut out).is_ok()),
                 5 | 6 => core.on_guest(now, response("r-1", Outcome::Payload("yes".into())), &mut out),
                 7 => core.on_deadline(now, &mut out),
                 8 => core.on_guest(now, guest_message::Kind::Log(Log::default()), &mut out),
