@@ -35,6 +35,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use bytes::Bytes;
 use hearth_daemon::Clock;
 use hearth_domain::RequestId;
 use hearth_store::Collection;
@@ -53,6 +54,7 @@ use crate::errors::{ApiError, Code};
 use crate::invocation::Invoker;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
+use crate::model;
 use crate::resolution::Resolver;
 use crate::sigv4::{AuthError, Claim, Verifier};
 use crate::{Config, Deps};
@@ -213,6 +215,7 @@ impl Api {
             return Err(ApiError::new(Code::NotImplementedException, text));
         };
         let (body, held) = body.into_parts();
+        let (parts, body) = held_to_model(route, parts, body).await?;
         let call = Call { request_id: request_id.clone(), route, parts, key, body };
         if !route.changes {
             let answer = action(self, call).await;
@@ -233,6 +236,18 @@ impl Api {
         self.changing.close();
         self.changing.wait().await;
     }
+}
+
+/// Refuses a request that breaks a constraint of the service model. A large document is read off the threads that serve
+/// connections.
+async fn held_to_model(route: &Route, parts: Parts, body: Bytes) -> Result<(Parts, Bytes), ApiError> {
+    let Some(operation) = model::operation(route.name) else { return Ok((parts, body)) };
+    if body.len() <= INLINE_MAX_BYTES || operation.payload.is_some() {
+        model::check(operation, &parts, &body)?;
+        return Ok((parts, body));
+    }
+    let check = move || model::check(operation, &parts, &body).map(|()| (parts, body));
+    Ok(tokio::task::spawn_blocking(check).await.map_err(ApiError::internal)??)
 }
 
 fn filter(method: &str) -> MethodFilter {

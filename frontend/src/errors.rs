@@ -21,6 +21,7 @@ use serde_json::json;
 use tracing::error;
 
 use crate::invocation::InvocationError;
+use crate::model::Refusal;
 use crate::sigv4::AuthError;
 use crate::validation::{SettingsError, TargetError, ValidationErrors};
 
@@ -245,6 +246,15 @@ impl From<AuthError> for ApiError {
 impl From<ValidationErrors> for ApiError {
     fn from(errors: ValidationErrors) -> Self {
         Self::new(Code::ValidationException, errors.to_string())
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unreadable(text) => Self::new(Code::SerializationException, text),
+            Refusal::Invalid(errors) => errors.into(),
+        }
     }
 }
 

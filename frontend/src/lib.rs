@@ -22,6 +22,7 @@ mod frontend;
 pub mod invocation;
 pub mod metering;
 mod metrics;
+pub mod model;
 pub mod policy;
 pub mod resolution;
 mod server;

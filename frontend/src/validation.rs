@@ -14,7 +14,7 @@ pub use settings::{Settings, SettingsError};
 pub use target::{Addressee, NameForm, Qualifier, Target, TargetError};
 
 /// Longest value repeated in a message, characters.
-const VALUE_MAX_CHARS: usize = 256;
+const VALUE_MAX_CHARS: usize = 1024;
 
 /// Mistakes of one request, in the order they were found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +27,17 @@ impl ValidationErrors {
     pub fn add(&mut self, value: impl fmt::Display, member: &str, constraint: impl fmt::Display) {
         let value: String = value.to_string().chars().take(VALUE_MAX_CHARS).collect();
         self.errors.push(format!("Value '{value}' at '{member}' failed to satisfy constraint: {constraint}"));
+    }
+
+    /// As [`Self::add`], of a value that must not be repeated.
+    pub fn add_hidden(&mut self, member: &str, constraint: impl fmt::Display) {
+        self.errors.push(format!("Value at '{member}' failed to satisfy constraint: {constraint}"));
+    }
+
+    /// Whether nothing was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.errors.is_empty()
     }
 
     /// Notes that a required member is missing.

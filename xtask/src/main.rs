@@ -5,6 +5,7 @@
 
 mod generate;
 mod guest_image;
+mod service_model;
 mod static_program;
 mod tidy;
 
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 const USAGE: &str = "\
-cargo xtask gen                write protocol/src/generated from protocol/proto
+cargo xtask gen                write protocol/src/generated from protocol/proto, frontend/src/model/generated.rs from AWS's service model
 cargo xtask tidy               hold the tree against the rules of the house
 cargo xtask shim [--release]   build hearth-shim statically
 cargo xtask vmm [--release]    build hearth-vmm statically";
@@ -33,7 +34,7 @@ fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let root = workspace_root();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["gen"] => generate::write(&root),
+        ["gen"] => generate::write(&root).and_then(|()| service_model::write(&root)),
         ["tidy"] => tidy::check(&root),
         ["shim"] => static_program::build(&root, "hearth-shim", false),
         ["shim", "--release"] => static_program::build(&root, "hearth-shim", true),

@@ -17,7 +17,7 @@ use super::configuration::{FunctionConfiguration, View};
 use super::runtimes::{Offer, not_offered, offer};
 use super::{Api, json};
 use crate::errors::ApiError;
-use crate::validation::{NameForm, Settings, Target, ValidationErrors};
+use crate::validation::{NameForm, Settings, Target};
 
 /// Memory of a function that names none (AWS: CreateFunction, `MemorySize`).
 const MEMORY_DEFAULT: MemorySize = default_of(MemorySize::new(128));
@@ -83,32 +83,9 @@ impl Api {
     }
 
     fn check_create(&self, call: &Call, request: &CreateFunction) -> Result<Target, ApiError> {
-        let settings = &request.settings;
-        let mut errors = ValidationErrors::default();
-        if request.function_name.is_none() {
-            errors.add_missing("functionName");
-        }
-        if settings.role.is_none() {
-            errors.add_missing("role");
-        }
-        if request.code.is_none() {
-            errors.add_missing("code");
-        }
-        settings.check(&mut errors);
-        if let Some(package_type) = &request.package_type {
-            errors.check_enum(package_type, "packageType", &["Zip", "Image"]);
-        }
-        check_architectures(request.architectures.as_deref(), &mut errors);
         let to = call.addressee(&self.config.region);
-        let name = request.function_name.as_deref().unwrap_or("missing");
-        let target = match Target::read(name, NameForm::Plain, None, to) {
-            Err(crate::validation::TargetError::Invalid(more)) => {
-                errors.append(more);
-                None
-            }
-            target => Some(target?),
-        };
-        errors.finish()?;
+        let name = request.function_name.as_deref().unwrap_or_default();
+        let target = Target::read(name, NameForm::Plain, None, to)?;
         if request.package_type.as_deref() == Some("Image") {
             return Err(ApiError::invalid_parameter("Container images are not supported by Hearth. Send a ZipFile."));
         }
@@ -117,9 +94,11 @@ impl Api {
             return Err(ApiError::invalid_parameter(format!("A function has at most {TAGS_MAX} tags.")));
         }
         check_isolation(request.tags.as_ref().and_then(|tags| tags.get(ISOLATION_TAG)))?;
-        target
-            .filter(|target| target.qualifier.is_none())
-            .ok_or_else(|| ApiError::invalid_parameter("A function is created without a version or alias in its name."))
+        if target.qualifier.is_some() {
+            let text = "A function is created without a version or alias in its name.";
+            return Err(ApiError::invalid_parameter(text));
+        }
+        Ok(target)
     }
 }
 
@@ -130,16 +109,6 @@ fn check_isolation(asked: Option<&String>) -> Result<(), ApiError> {
         Some(Err(wrong)) => Err(ApiError::invalid_parameter(format!(
             "The tag {ISOLATION_TAG} names the least isolation the function may run in: {wrong}"
         ))),
-    }
-}
-
-/// Notes architectures the service model does not have.
-pub(super) fn check_architectures(architectures: Option<&[String]>, errors: &mut ValidationErrors) {
-    let Some(architectures) = architectures else { return };
-    let known = architectures.len() == 1 && ["x86_64", "arm64"].contains(&architectures[0].as_str());
-    if !known {
-        let constraint = "Member must satisfy constraint: [Member must satisfy enum value set: [x86_64, arm64], Member must not be null]";
-        errors.add(format_args!("[{}]", architectures.join(", ")), "architectures", constraint);
     }
 }
 

@@ -22,7 +22,7 @@ use super::{Api, INLINE_MAX_BYTES};
 use crate::errors::{ApiError, Code};
 use crate::invocation::{Answer, Invocation};
 use crate::resolution::Resolved;
-use crate::validation::{NameForm, Target, ValidationErrors};
+use crate::validation::{NameForm, Target};
 
 /// Longest `X-Amzn-Trace-Id` passed on, bytes. Ours: real ones have about 100.
 const TRACE_ID_MAX_BYTES: usize = 512;
@@ -37,7 +37,7 @@ enum InvocationType {
 
 impl Api {
     pub(super) async fn invoke(&self, call: Call) -> Result<Response, ApiError> {
-        let (invocation_type, log_tail) = read_headers(&call)?;
+        let (invocation_type, log_tail) = read_headers(&call);
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let resolved = self.resolved(&call, &target).await?;
         let record = &resolved.record;
@@ -125,28 +125,20 @@ impl Api {
     }
 }
 
-fn read_headers(call: &Call) -> Result<(InvocationType, bool), ApiError> {
+/// The model has let only known values pass.
+fn read_headers(call: &Call) -> (InvocationType, bool) {
     // Presigned URLs carry these in the query.
     let given = |name: &str, canonical: &str| {
         call.header(name).map(str::to_owned).or_else(|| call.query(canonical).map(std::borrow::Cow::into_owned))
     };
     let invocation_type = given("x-amz-invocation-type", "X-Amz-Invocation-Type");
     let log_type = given("x-amz-log-type", "X-Amz-Log-Type");
-    let mut errors = ValidationErrors::default();
-    let parsed = match invocation_type.as_deref() {
-        None | Some("RequestResponse") => InvocationType::RequestResponse,
+    let invocation_type = match invocation_type.as_deref() {
         Some("Event") => InvocationType::Event,
         Some("DryRun") => InvocationType::DryRun,
-        Some(other) => {
-            errors.check_enum(other, "invocationType", &["Event", "RequestResponse", "DryRun"]);
-            InvocationType::DryRun
-        }
+        _ => InvocationType::RequestResponse,
     };
-    if let Some(log_type) = &log_type {
-        errors.check_enum(log_type, "logType", &["None", "Tail"]);
-    }
-    errors.finish()?;
-    Ok((parsed, log_type.as_deref() == Some("Tail")))
+    (invocation_type, log_type.as_deref() == Some("Tail"))
 }
 
 /// The payload, known to be JSON; an absent one is an empty document.

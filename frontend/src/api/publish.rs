@@ -15,7 +15,7 @@ use super::changes::new_revision;
 use super::configuration::{FunctionConfiguration, View};
 use super::{Api, json};
 use crate::errors::ApiError;
-use crate::validation::{NameForm, ValidationErrors};
+use crate::validation::NameForm;
 
 /// Versions read at a time in search of the newest.
 const CHUNK: usize = 256;
@@ -31,11 +31,6 @@ struct PublishVersion {
 impl Api {
     pub(super) async fn publish_version(&self, call: Call) -> Result<Response, ApiError> {
         let request: PublishVersion = call.document().await?;
-        if let Some(description) = &request.description {
-            let mut errors = ValidationErrors::default();
-            errors.check_length(description, "description", 0, 256);
-            errors.finish()?;
-        }
         let target = call.target(&self.config.region, NameForm::Plain)?;
         if target.qualifier.is_some() {
             return Err(ApiError::invalid_parameter("A version is published of $LATEST: name the function alone."));

@@ -14,7 +14,7 @@ use super::paging::{invalid_marker, marker, page_size, read_marker};
 use super::{Api, json};
 use crate::errors::ApiError;
 use crate::resolution::Resolved;
-use crate::validation::{NameForm, Target, ValidationErrors};
+use crate::validation::{NameForm, Target};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -82,13 +82,8 @@ impl Api {
     }
 
     pub(super) async fn list_functions(&self, call: Call) -> Result<Response, ApiError> {
-        let all_versions = call.query("FunctionVersion");
-        if let Some(value) = &all_versions {
-            let mut errors = ValidationErrors::default();
-            errors.check_enum(value, "functionVersion", &["ALL"]);
-            errors.finish()?;
-        }
-        let all_versions = all_versions.is_some();
+        // ALL is the one value there is.
+        let all_versions = call.query("FunctionVersion").is_some();
         let limit = page_size(&call)?;
         let after = call.query("Marker").map(|marker| read_version_marker(&marker)).transpose()?;
         let mut records = self.deps.catalog.list(&call.key.account, all_versions, after, limit + 1).await?;

@@ -12,7 +12,7 @@ use hearth_domain::limits::{BUNDLE_ZIP_MAX_BYTES, SYNC_REQUEST_MAX_BYTES};
 use super::Api;
 use super::call::Call;
 use crate::errors::ApiError;
-use crate::sigv4::decoded;
+use crate::model::path_parameter;
 
 /// Largest body of CreateFunction and UpdateFunctionCode, bytes: a zip of the largest size in base64, and what stands
 /// around it. Lambda's own number, as its error message tells it.
@@ -81,13 +81,7 @@ impl Route {
     /// The path parameter `name` of a request to this route, percent-decoded; invalid UTF-8 replaced.
     #[must_use]
     pub fn parameter<'a>(&self, name: &str, path: &'a str) -> Cow<'a, str> {
-        let is_parameter = |segment: &str| segment.strip_prefix('{').and_then(|s| s.strip_suffix('}')) == Some(name);
-        let mut segments = self.path.split('/').zip(path.split('/'));
-        let found = segments.find(|(pattern, _)| is_parameter(pattern)).map_or("", |(_, segment)| segment);
-        match decoded(found) {
-            Cow::Borrowed(_) => Cow::Borrowed(found),
-            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
-        }
+        path_parameter(self.path, name, path)
     }
 }
 

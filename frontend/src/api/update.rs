@@ -12,11 +12,11 @@ use super::call::Call;
 use super::changes::{modified_after, new_revision};
 use super::code::CodeSource;
 use super::configuration::{FunctionConfiguration, View};
-use super::create::{check_architectures, refuse_arm};
+use super::create::refuse_arm;
 use super::runtimes::{Offer, not_offered, offer};
 use super::{Api, json};
 use crate::errors::{ApiError, Code};
-use crate::validation::{NameForm, Settings, ValidationErrors};
+use crate::validation::{NameForm, Settings};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -40,9 +40,6 @@ impl Api {
     pub(super) async fn update_function_code(&self, call: Call) -> Result<Response, ApiError> {
         let request: UpdateFunctionCode = call.document().await?;
         let source: CodeSource = call.document().await?;
-        let mut errors = ValidationErrors::default();
-        check_architectures(request.architectures.as_deref(), &mut errors);
-        errors.finish()?;
         refuse_arm(request.architectures.as_deref())?;
         let name = self.latest_only(&call)?;
         let account = &call.key.account;
@@ -68,9 +65,6 @@ impl Api {
     /// Changes settings of `$LATEST`; what is not named stays.
     pub(super) async fn update_function_configuration(&self, call: Call) -> Result<Response, ApiError> {
         let UpdateFunctionConfiguration { revision_id, settings } = call.document().await?;
-        let mut errors = ValidationErrors::default();
-        settings.check(&mut errors);
-        errors.finish()?;
         let name = self.latest_only(&call)?;
         let account = &call.key.account;
         let _change = self.changes.lock(account, &name).await;

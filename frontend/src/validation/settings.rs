@@ -3,23 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use hearth_domain::limits::{
-    ENVIRONMENT_MAX_BYTES, EPHEMERAL_STORAGE_MAX_MB, EPHEMERAL_STORAGE_MIN_MB, MEMORY_MAX_MB, MEMORY_MIN_MB,
-    TIMEOUT_MAX_S, TIMEOUT_MIN_S,
-};
+use hearth_domain::limits::ENVIRONMENT_MAX_BYTES;
 use hearth_domain::{EphemeralStorage, InvalidId, MemorySize, Runtime, Timeout};
 use hearth_store::FunctionRecord;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{ValidationErrors, check_environment};
+use super::check_environment;
 use crate::asynchronous::target::{ChannelKind, Home, Target};
-
-const ROLE_PATTERN: &str = r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+";
-const HANDLER_PATTERN: &str = r"[^\s]+";
-const HANDLER_MAX_CHARS: usize = 128;
-const DESCRIPTION_MAX_CHARS: usize = 256;
-const RESOURCE_PATTERN: &str = r"(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()";
 
 /// Settings of a request; what is `None` was not given.
 #[derive(Debug, Default, Deserialize)]
@@ -137,60 +128,12 @@ struct VpcConfig {
 }
 
 impl Settings {
-    /// Notes every constraint of the service model that is broken.
-    pub fn check(&self, errors: &mut ValidationErrors) {
-        if let Some(role) = &self.role {
-            errors.check_pattern(role, "role", is_role(role), ROLE_PATTERN);
-        }
-        if let Some(handler) = &self.handler {
-            errors.check_length(handler, "handler", 0, HANDLER_MAX_CHARS);
-            errors.check_pattern(handler, "handler", !handler.contains(char::is_whitespace), HANDLER_PATTERN);
-        }
-        if let Some(description) = &self.description {
-            errors.check_length(description, "description", 0, DESCRIPTION_MAX_CHARS);
-        }
-        if let Some(timeout) = self.timeout {
-            errors.check_range(timeout, "timeout", TIMEOUT_MIN_S, TIMEOUT_MAX_S);
-        }
-        if let Some(memory) = self.memory_size {
-            errors.check_range(memory, "memorySize", MEMORY_MIN_MB, MEMORY_MAX_MB);
-        }
-        if let Some(storage) = &self.ephemeral_storage {
-            match storage.size {
-                Some(size) => errors.check_range(
-                    size,
-                    "ephemeralStorage.size",
-                    EPHEMERAL_STORAGE_MIN_MB,
-                    EPHEMERAL_STORAGE_MAX_MB,
-                ),
-                None => errors.add_missing("ephemeralStorage.size"),
-            }
-        }
-        self.check_enums(errors);
-    }
-
-    fn check_enums(&self, errors: &mut ValidationErrors) {
-        if let Some(mode) = self.tracing_config.as_ref().and_then(|config| config.mode.as_ref()) {
-            errors.check_enum(mode, "tracingConfig.mode", &["Active", "PassThrough"]);
-        }
-        if let Some(apply_on) = self.snap_start.as_ref().and_then(|config| config.apply_on.as_ref()) {
-            errors.check_enum(apply_on, "snapStart.applyOn", &["PublishedVersions", "None"]);
-        }
-        if let Some(format) = self.logging_config.as_ref().and_then(|config| config.log_format.as_ref()) {
-            errors.check_enum(format, "loggingConfig.logFormat", &["JSON", "Text"]);
-        }
-        if let Some(target) = self.dead_letter_config.as_ref().and_then(|config| config.target_arn.as_ref()) {
-            let matches = target.is_empty() || target.starts_with("arn:");
-            errors.check_pattern(target, "deadLetterConfig.targetArn", matches, RESOURCE_PATTERN);
-        }
-    }
-
     /// The runtime asked for.
     pub fn parsed_runtime(&self) -> Result<Option<Runtime>, SettingsError> {
         self.runtime.as_deref().map(str::parse).transpose().map_err(SettingsError::UnknownRuntime)
     }
 
-    /// Puts what was given into `record`. Call after [`Self::check`] found nothing.
+    /// Puts what was given into `record`. The service model's constraints hold already ([`crate::model`]).
     pub fn apply(self, record: &mut FunctionRecord) -> Result<(), SettingsError> {
         self.refuse_unsupported(record)?;
         if let Some(runtime) = self.parsed_runtime()? {
@@ -276,55 +219,5 @@ fn dead_letter_target(target: String, home: Home<'_>) -> Result<Option<String>, 
         }
         Some(_) => Ok(Some(target)),
         None => Err(SettingsError::DeadLetterTarget(target)),
-    }
-}
-
-/// The pattern above, by hand.
-fn is_role(role: &str) -> bool {
-    let mut parts = role.splitn(6, ':');
-    let mut next = || parts.next().unwrap_or_default();
-    let (arn, partition, iam, region, account, resource) = (next(), next(), next(), next(), next(), next());
-    let path = resource.strip_prefix("role").unwrap_or_default();
-    let path = path.strip_prefix('/').unwrap_or(path);
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-/".contains(&byte);
-    arn == "arn"
-        && (partition.is_empty() || partition.starts_with("aws"))
-        && (iam, region) == ("iam", "")
-        && account.len() == 12
-        && account.bytes().all(|byte| byte.is_ascii_digit())
-        && !path.is_empty()
-        && path.bytes().all(allowed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_broken_constraint_is_told_at_once() {
-        let settings: Settings = serde_json::from_str(
-            r#"{"Role":"nobody","Handler":"a b","Timeout":901,"MemorySize":64,"TracingConfig":{"Mode":"Loud"},
-                "EphemeralStorage":{"Size":1}}"#,
-        )
-        .unwrap();
-        let mut errors = ValidationErrors::default();
-        settings.check(&mut errors);
-        let text = errors.to_string();
-        assert!(text.starts_with("6 validation errors detected: Value 'nobody' at 'role'"), "{text}");
-        assert!(text.contains("Value '64' at 'memorySize' failed to satisfy constraint: Member must have value greater than or equal to 128"));
-        assert!(text.contains(
-            "Value '901' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 900"
-        ));
-    }
-
-    #[test]
-    fn roles_hold_their_pattern() {
-        assert!(is_role("arn:aws:iam::000000000000:role/lambda"));
-        assert!(is_role("arn:aws:iam::000000000000:role/service-role/a.b@c"));
-        for bad in
-            ["", "role", "arn:aws:iam::1:role/x", "arn:aws:iam::000000000000:role/", "arn:aws:iam::000000000000:user/x"]
-        {
-            assert!(!is_role(bad), "{bad:?} was taken for a role");
-        }
     }
 }
