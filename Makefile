@@ -2,10 +2,11 @@
 SHELL := /bin/bash
 .PHONY: build demo run test test-rust test-e2e test-v2 test-nested guest-images lint fuzz figures packages packages-test packages-guest-image clean
 
-build: ## hearth, hearth-shim and hearth-vmm (both static) in target/release
+build: ## hearth, hearth-shim and hearth-vmm (both static) in target/release, and what Java needs, if it can be compiled
 	cargo build --release --locked -p hearth-cli
 	cargo xtask shim --release
 	cargo xtask vmm --release
+	cargo xtask java --release
 
 demo: packages build ## start the platform, deploy an example, call it, stop
 	examples/demo.sh
@@ -26,6 +27,7 @@ lint:
 
 test-rust:
 	cargo xtask shim
+	cargo xtask java
 	cargo test --workspace --locked --no-fail-fast
 
 test-e2e: build

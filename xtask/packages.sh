@@ -38,6 +38,12 @@ if [ "$purpose" = test ]; then
     need "${node[@]}"
     need python3-venv "the end-to-end tests drive Hearth with boto3 and awscli from a virtual environment" \
         /usr/bin/python3 -c 'import ensurepip, venv'
+    want ruby "functions with runtime rubyM.N run on the host's /usr/bin/ruby" test -x /usr/bin/ruby
+    want openjdk-17-jdk-headless "functions with runtime javaN run on /usr/lib/jvm; our bootstrap for them is compiled" \
+        which javac
+    want golang-go "the examples in Go are compiled" which go
+    want g++ "the examples in C++ are compiled" which g++
+    want npm "AWS's clients for Node.js come from the npm registry" which npm
     want bubblewrap "sandbox starts are measured beside bwrap's" which bwrap
     PATH=$PATH:/usr/sbin:/sbin
     want qemu-system-x86 "cgroup version 2 is tested in a machine that QEMU emulates" which qemu-system-x86_64

@@ -23,6 +23,18 @@ pub enum Runtime {
         /// The `N`.
         major: u8,
     },
+    /// `rubyM.N`.
+    Ruby {
+        /// The `M`.
+        major: u8,
+        /// The `N`.
+        minor: u8,
+    },
+    /// `javaN`.
+    Java {
+        /// The `N`.
+        major: u8,
+    },
 }
 
 /// Which of the three names of the custom runtime was asked for. All start the same way.
@@ -45,6 +57,10 @@ pub enum RuntimeFamily {
     Python,
     /// Node.js with our bootstrap.
     Nodejs,
+    /// Ruby with our bootstrap.
+    Ruby,
+    /// A Java virtual machine with our bootstrap.
+    Java,
 }
 
 impl Runtime {
@@ -55,6 +71,8 @@ impl Runtime {
             Self::Provided(_) => RuntimeFamily::Provided,
             Self::Python { .. } => RuntimeFamily::Python,
             Self::Nodejs { .. } => RuntimeFamily::Nodejs,
+            Self::Ruby { .. } => RuntimeFamily::Ruby,
+            Self::Java { .. } => RuntimeFamily::Java,
         }
     }
 }
@@ -67,6 +85,8 @@ impl fmt::Display for Runtime {
             Self::Provided(ProvidedOs::Al2023) => f.write_str("provided.al2023"),
             Self::Python { minor } => write!(f, "python3.{minor}"),
             Self::Nodejs { major } => write!(f, "nodejs{major}.x"),
+            Self::Ruby { major, minor } => write!(f, "ruby{major}.{minor}"),
+            Self::Java { major } => write!(f, "java{major}"),
         }
     }
 }
@@ -76,6 +96,7 @@ impl FromStr for Runtime {
 
     fn from_str(value: &str) -> Result<Self, InvalidId> {
         let number = |text: &str| (!text.starts_with(['0', '+'])).then(|| text.parse::<u8>().ok()).flatten();
+        let minor = |text: &str| if text == "0" { Some(0) } else { number(text) };
         let runtime = match value {
             "provided" => Some(Self::Provided(ProvidedOs::Al1)),
             "provided.al2" => Some(Self::Provided(ProvidedOs::Al2)),
@@ -84,10 +105,15 @@ impl FromStr for Runtime {
         };
         let python = || Some(Self::Python { minor: number(value.strip_prefix("python3.")?)? });
         let nodejs = || Some(Self::Nodejs { major: number(value.strip_prefix("nodejs")?.strip_suffix(".x")?)? });
-        runtime.or_else(python).or_else(nodejs).ok_or_else(|| InvalidId {
+        let ruby = || {
+            let (major, after) = value.strip_prefix("ruby")?.split_once('.')?;
+            Some(Self::Ruby { major: number(major)?, minor: minor(after)? })
+        };
+        let java = || Some(Self::Java { major: number(value.strip_prefix("java")?)? });
+        runtime.or_else(python).or_else(nodejs).or_else(ruby).or_else(java).ok_or_else(|| InvalidId {
             kind: "runtime",
             value: value.chars().take(200).collect(),
-            rule: "provided, provided.al2, provided.al2023, python3.N or nodejsN.x",
+            rule: "provided, provided.al2, provided.al2023, python3.N, nodejsN.x, rubyM.N or javaN",
         })
     }
 }
@@ -112,10 +138,37 @@ mod tests {
 
     #[test]
     fn identifiers_round_trip() {
-        for text in ["provided", "provided.al2", "provided.al2023", "python3.11", "python3.9", "nodejs20.x"] {
+        for text in [
+            "provided",
+            "provided.al2",
+            "provided.al2023",
+            "python3.11",
+            "python3.9",
+            "nodejs20.x",
+            "ruby3.1",
+            "ruby4.0",
+            "java17",
+            "java25",
+        ] {
             assert_eq!(text.parse::<Runtime>().unwrap().to_string(), text);
         }
-        for text in ["", "python", "python3.", "python3.011", "python2.7", "nodejs", "nodejs20", "nodejs.x", "go1.x"] {
+        for text in [
+            "",
+            "python",
+            "python3.",
+            "python3.011",
+            "python2.7",
+            "nodejs",
+            "nodejs20",
+            "nodejs.x",
+            "go1.x",
+            "ruby3",
+            "ruby.1",
+            "ruby3.01",
+            "java",
+            "java8.al2",
+            "java017",
+        ] {
             assert!(text.parse::<Runtime>().is_err(), "{text:?} was taken for a runtime");
         }
     }

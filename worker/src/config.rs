@@ -35,6 +35,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The shim's executable.
     pub shim: PathBuf,
+    /// Where those of our bootstraps are that have to be compiled (Java's); without, or where they are not there, their
+    /// runtimes are not offered.
+    pub compiled_bootstraps: Option<PathBuf>,
     /// Sandboxes kept ready for each runtime; 0 turns the pool off.
     pub pool_size: u32,
     /// Most sandboxes kept ready for one runtime.
@@ -97,6 +100,7 @@ impl Config {
             endpoint,
             data_dir,
             shim,
+            compiled_bootstraps: None,
             pool_size: POOL_SIZE_DEFAULT,
             pool_max: POOL_MAX_DEFAULT,
             snapshots: true,

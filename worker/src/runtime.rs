@@ -1,12 +1,14 @@
 //! What this host can start: which runtimes it offers, and the command that starts each one's language before any
 //! function is known.
 //!
-//! On the host's kernel a runtime is offered if its interpreter lies in `/usr/bin`: a jail shows `/usr`, `/lib*` and
-//! `/bin` and nothing else of the host. Custom runtimes bring their own executable and are always offered. MicroVMs offer
+//! On the host's kernel a runtime is offered if its interpreter lies in `/usr/bin` (Java: in `/usr/lib/jvm`): a jail shows
+//! `/usr`, `/lib*` and `/bin`, and hardly anything else of the host. Java also needs our bootstrap for it, which is
+//! compiled only where there is a Java compiler. Custom runtimes bring their own executable and are always offered. MicroVMs offer
 //! what they have an image for, under the runtime's name.
 
 mod bootstrap;
 mod environment;
+mod host;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,13 +17,14 @@ use std::path::{Path, PathBuf};
 use hearth_domain::Runtime;
 use hearth_domain::runtime::ProvidedOs;
 use hearth_microvm::GuestImage;
-use tokio::process::Command;
 use tracing::warn;
 
 pub(crate) use bootstrap::{Bootstraps, RUNTIME_DIR};
+use bootstrap::{JAVA_BOOTSTRAP, JAVA_FLAGS};
 pub(crate) use environment::{
     FunctionEnvironment, LOG_STREAM_VARIABLE, credential_variables, log_stream_name, shim_environment,
 };
+use host::Places;
 
 /// Runtimes that start alike share their pooled sandboxes: the three names of the custom runtime are one class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +41,18 @@ pub(crate) enum RuntimeClass {
         /// The `major`.
         major: u8,
     },
+    /// Ruby `major`.`minor`.
+    Ruby {
+        /// The `major`.
+        major: u8,
+        /// The `minor`.
+        minor: u8,
+    },
+    /// Java `major`.
+    Java {
+        /// The `major`.
+        major: u8,
+    },
 }
 
 impl RuntimeClass {
@@ -47,6 +62,8 @@ impl RuntimeClass {
             Runtime::Provided(_) => Self::Provided,
             Runtime::Python { minor } => Self::Python { minor },
             Runtime::Nodejs { major } => Self::Nodejs { major },
+            Runtime::Ruby { major, minor } => Self::Ruby { major, minor },
+            Runtime::Java { major } => Self::Java { major },
         }
     }
 
@@ -56,6 +73,8 @@ impl RuntimeClass {
             Self::Provided => [ProvidedOs::Al1, ProvidedOs::Al2, ProvidedOs::Al2023].map(Runtime::Provided).to_vec(),
             Self::Python { minor } => vec![Runtime::Python { minor }],
             Self::Nodejs { major } => vec![Runtime::Nodejs { major }],
+            Self::Ruby { major, minor } => vec![Runtime::Ruby { major, minor }],
+            Self::Java { major } => vec![Runtime::Java { major }],
         }
     }
 }
@@ -66,6 +85,8 @@ impl std::fmt::Display for RuntimeClass {
             Self::Provided => f.write_str("provided"),
             Self::Python { minor } => write!(f, "python3.{minor}"),
             Self::Nodejs { major } => write!(f, "nodejs{major}.x"),
+            Self::Ruby { major, minor } => write!(f, "ruby{major}.{minor}"),
+            Self::Java { major } => write!(f, "java{major}"),
         }
     }
 }
@@ -86,35 +107,29 @@ struct Offered {
 }
 
 impl Offer {
-    /// Looks at `/usr/bin`.
-    pub(crate) async fn of_this_host() -> Self {
-        Self::of(Path::new("/usr/bin")).await
+    /// Looks at `/usr/bin` and, if `bootstraps` have what Java needs, at `/usr/lib/jvm`.
+    pub(crate) async fn of_this_host(bootstraps: &Bootstraps) -> Self {
+        let java = bootstraps.has_java().then_some(Path::new("/usr/lib/jvm"));
+        Self::of(Places { programs: Path::new("/usr/bin"), java, visible: &["/usr", "/lib"] }).await
     }
 
-    async fn of(programs: &Path) -> Self {
+    async fn of(places: Places<'_>) -> Self {
         let mut classes = BTreeMap::from([(RuntimeClass::Provided, Offered::default())]);
-        let on_host = |path| Offered { interpreter: Some(path), image: None };
-        for minor in PYTHON_MINORS {
-            let path = programs.join(format!("python3.{minor}"));
-            if path.exists() {
-                classes.insert(RuntimeClass::Python { minor }, on_host(path));
-            }
-        }
-        for (program, class_of) in [("python3", python_class as fn(&str) -> _), ("node", nodejs_class)] {
-            let path = programs.join(program);
-            if let Some(class) = version(&path).await.as_deref().and_then(class_of) {
-                classes.entry(class).or_insert(on_host(path));
-            }
+        for (class, path) in host::interpreters(places).await {
+            classes.insert(class, Offered { interpreter: Some(path), image: None });
         }
         Self { classes }
     }
 
     /// What `images` are for, by their names. One that is for no runtime is passed over, and so is one of a language
-    /// that lacks it.
-    pub(crate) fn of_images(images: Vec<GuestImage>) -> Self {
+    /// that lacks it, or for which `bootstraps` have nothing.
+    pub(crate) fn of_images(images: Vec<GuestImage>, bootstraps: &Bootstraps) -> Self {
         let mut classes = BTreeMap::new();
         for GuestImage { name, interpreter } in images {
             match name.parse::<Runtime>().map(RuntimeClass::of) {
+                Ok(RuntimeClass::Java { .. }) if !bootstraps.has_java() => {
+                    warn!(image = name, "there is no bootstrap for Java beside hearth: the image is not used");
+                }
                 Ok(class) if class == RuntimeClass::Provided || interpreter.is_some() => {
                     classes.insert(class, Offered { interpreter, image: Some(name) });
                 }
@@ -148,10 +163,12 @@ impl Offer {
         };
         let bootstrap = match class {
             RuntimeClass::Provided => return Vec::new(),
-            RuntimeClass::Python { .. } => "bootstrap.py",
-            RuntimeClass::Nodejs { .. } => "bootstrap.cjs",
+            RuntimeClass::Python { .. } => vec![runtime_dir.join("bootstrap.py").into()],
+            RuntimeClass::Nodejs { .. } => vec![runtime_dir.join("bootstrap.cjs").into()],
+            RuntimeClass::Ruby { .. } => ruby_arguments(runtime_dir),
+            RuntimeClass::Java { major } => java_arguments(major, runtime_dir),
         };
-        vec![interpreter.into(), runtime_dir.join(bootstrap).into()]
+        std::iter::once(interpreter.into()).chain(bootstrap).collect()
     }
 
     /// The root file system of `class`, where sandboxes have their own.
@@ -160,48 +177,52 @@ impl Offer {
     }
 }
 
-/// Python versions that are looked for by name; our bootstrap needs 3.9.
-const PYTHON_MINORS: std::ops::RangeInclusive<u8> = 9..=30;
-
-fn python_class(version: &str) -> Option<RuntimeClass> {
-    let minor = version.strip_prefix("Python 3.")?.split('.').next()?.parse().ok()?;
-    PYTHON_MINORS.contains(&minor).then_some(RuntimeClass::Python { minor })
+/// Text is UTF-8 whatever the locale, as on AWS.
+fn ruby_arguments(runtime_dir: &Path) -> Vec<OsString> {
+    vec!["-EUTF-8:UTF-8".into(), runtime_dir.join("bootstrap.rb").into()]
 }
 
-fn nodejs_class(version: &str) -> Option<RuntimeClass> {
-    let major = version.strip_prefix('v')?.split('.').next()?.parse().ok()?;
-    Some(RuntimeClass::Nodejs { major })
+/// What a virtual machine is to do in general stands in a file, so that `JAVA_TOOL_OPTIONS` can say otherwise. Text is
+/// UTF-8 whatever the locale, as on AWS.
+fn java_arguments(major: u8, runtime_dir: &Path) -> Vec<OsString> {
+    let mut arguments = vec![
+        format!("-XX:Flags={}", runtime_dir.join(JAVA_FLAGS).display()).into(),
+        "-Dfile.encoding=UTF-8".into(),
+        "-Dsun.jnu.encoding=UTF-8".into(),
+    ];
+    if major >= JAVA_ASKS_FOR_NATIVE_ACCESS {
+        arguments.push("--enable-native-access=ALL-UNNAMED".into());
+    }
+    arguments.extend(["-cp".into(), runtime_dir.join(JAVA_BOOTSTRAP).into(), "hearth.Bootstrap".into()]);
+    arguments
 }
 
-async fn version(program: &Path) -> Option<String> {
-    let output = Command::new(program).arg("--version").env_clear().kill_on_drop(true).output().await.ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
+/// From this version on, Java writes a warning when a program loads a native library unannounced (JEP 472).
+const JAVA_ASKS_FOR_NATIVE_ACCESS: u8 = 24;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
-    fn program(dir: &Path, name: &str, says: &str) {
-        let path = dir.join(name);
-        std::fs::write(&path, format!("#!/bin/sh\necho '{says}'\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    fn none() -> Bootstraps {
+        Bootstraps::at(Path::new("/nowhere"))
     }
 
     #[tokio::test]
-    async fn a_host_offers_what_its_interpreters_say() {
+    async fn a_host_offers_what_it_has_and_custom_runtimes_always() {
         let dir = tempfile::tempdir().unwrap();
-        program(dir.path(), "python3.11", "Python 3.11.7");
-        program(dir.path(), "python3", "Python 3.12.1");
-        program(dir.path(), "node", "v20.20.2");
-        let offer = Offer::of(dir.path()).await;
-        let names: Vec<_> = offer.runtimes().iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["provided", "provided.al2", "provided.al2023", "python3.11", "python3.12", "nodejs20.x"]);
-        let command = offer.command(RuntimeClass::Python { minor: 12 }, Path::new("/var/runtime"));
-        assert_eq!(command, [dir.path().join("python3").into_os_string(), "/var/runtime/bootstrap.py".into()]);
+        let places = Places { programs: dir.path(), java: None, visible: &[] };
+        let offer = Offer::of(places).await;
+        assert_eq!(offer.classes().collect::<Vec<_>>(), [RuntimeClass::Provided]);
         assert!(offer.command(RuntimeClass::Provided, Path::new("/var/runtime")).is_empty());
+
+        std::fs::write(dir.path().join("python3.11"), "").unwrap();
+        let offer = Offer::of(places).await;
+        let names: Vec<_> = offer.runtimes().iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["provided", "provided.al2", "provided.al2023", "python3.11"]);
+        let command = offer.command(RuntimeClass::Python { minor: 11 }, Path::new("/var/runtime"));
+        assert_eq!(command, [dir.path().join("python3.11").into_os_string(), "/var/runtime/bootstrap.py".into()]);
         assert!(!offer.has(RuntimeClass::Nodejs { major: 22 }));
     }
 
@@ -211,24 +232,19 @@ mod tests {
             name: name.into(),
             interpreter: interpreter.map(Into::into),
         };
-        let offer = Offer::of_images(vec![
+        let images = vec![
             image("provided", None),
             image("python3.11", Some("/usr/bin/python3.11")),
             image("nodejs18.x", None),
+            image("java17", Some("/usr/bin/java")),
             image("cobol", Some("/usr/bin/cobc")),
-        ]);
+        ];
+        let offer = Offer::of_images(images, &none());
         let python = RuntimeClass::Python { minor: 11 };
         assert_eq!(offer.classes().collect::<Vec<_>>(), [RuntimeClass::Provided, python]);
         assert_eq!(offer.image(python), Some("python3.11"));
         let command = offer.command(python, Path::new("/var/runtime"));
         assert_eq!(command, ["/usr/bin/python3.11", "/var/runtime/bootstrap.py"]);
-        assert_eq!(Offer::of_images(Vec::new()).image(RuntimeClass::Provided), None);
-    }
-
-    #[tokio::test]
-    async fn a_bare_host_offers_custom_runtimes_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let offer = Offer::of(dir.path()).await;
-        assert_eq!(offer.classes().collect::<Vec<_>>(), [RuntimeClass::Provided]);
+        assert_eq!(Offer::of_images(Vec::new(), &none()).image(RuntimeClass::Provided), None);
     }
 }

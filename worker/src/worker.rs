@@ -236,7 +236,8 @@ async fn host(
 ) -> Result<Arc<Host>, StartError> {
     let (clock, isolation) = (Clock::start(), launcher.isolation());
     let state = |what, name| StateDir { what, path: config.data_dir.join(name) };
-    let bootstraps = state("runtime files", "runtime").open(Bootstraps::write)?;
+    let bootstraps = state("runtime files", "runtime")
+        .open(|path| Bootstraps::write(path, config.compiled_bootstraps.as_deref()))?;
     let (code_bytes, starting) = (metrics.code_bytes.clone(), Starting::default());
     let code = state("unpacked code", "code").open(|path| {
         let max_bytes = config.code_cache_max_bytes;
@@ -246,8 +247,8 @@ async fn host(
     let opened = Logs::open(logs.path.clone(), config.logs, tasks, metrics.log_entries_dropped.clone()).await;
     let logs = opened.map_err(|source| logs.failed(source))?;
     let offer = match isolation {
-        Isolation::Kvm => Offer::of_images(launcher.images()),
-        Isolation::Jail | Isolation::Process => Offer::of_this_host().await,
+        Isolation::Kvm => Offer::of_images(launcher.images(), &bootstraps),
+        Isolation::Jail | Isolation::Process => Offer::of_this_host(&bootstraps).await,
     };
     // Sandboxes are named after the worker's run, so that those of an earlier one can't be meant.
     let prefix = format!("s{:08x}", incarnation >> 32);

@@ -1,10 +1,11 @@
-//! What developers run: `cargo xtask gen | tidy | shim | vmm | guest-image`.
+//! What developers run: `cargo xtask gen | tidy | shim | vmm | java | guest-image`.
 //!
 //! Each task is a file with one public function; `tidy` and the drift of generated code also run as tests.
 #![forbid(unsafe_code)]
 
 mod generate;
 mod guest_image;
+mod java;
 mod service_model;
 mod static_program;
 mod tidy;
@@ -18,7 +19,8 @@ const USAGE: &str = "\
 cargo xtask gen                write protocol/src/generated from protocol/proto, frontend/src/model/generated.rs from AWS's service model
 cargo xtask tidy               hold the tree against the rules of the house
 cargo xtask shim [--release]   build hearth-shim statically
-cargo xtask vmm [--release]    build hearth-vmm statically";
+cargo xtask vmm [--release]    build hearth-vmm statically
+cargo xtask java [--release]   compile our bootstrap for Java, if there is a Java compiler";
 
 fn main() -> ExitCode {
     match run() {
@@ -40,6 +42,8 @@ fn run() -> Result<()> {
         ["shim", "--release"] => static_program::build(&root, "hearth-shim", true),
         ["vmm"] => static_program::build(&root, "hearth-vmm", false),
         ["vmm", "--release"] => static_program::build(&root, "hearth-vmm", true),
+        ["java"] => java::build(&root, false),
+        ["java", "--release"] => java::build(&root, true),
         ["guest-image", ..] => guest_image::make(&root, &arguments[1..]),
         _ => bail!("which task?\n{USAGE}\n{}", guest_image::USAGE),
     }

@@ -189,6 +189,7 @@ async fn worker(
     let launcher = sandboxes::launcher(&settings)?;
     let bundles = Arc::new(FileBundles::open(&settings.bundle_dir).await?);
     let mut config = hearth_worker::Config::new(endpoint, settings.data_dir, sandboxes::shim()?);
+    config.compiled_bootstraps = config.shim.parent().map(std::path::Path::to_owned);
     config.pool_size = settings.pool_size.unwrap_or(config.pool_size);
     config.snapshots = settings.snapshots.map_or(config.snapshots, |Switch(on)| on);
     let max_bytes = settings.snapshots_max_mb.map(|mb| mb.saturating_mul(1024 * 1024));

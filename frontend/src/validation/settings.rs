@@ -45,7 +45,7 @@ pub enum SettingsError {
     /// A runtime Hearth does not know.
     #[error(
         "Value {} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [provided, \
-         provided.al2, provided.al2023, python3.N, nodejsN.x] or be a valid ARN", .0.value
+         provided.al2, provided.al2023, python3.N, nodejsN.x, rubyM.N, javaN] or be a valid ARN", .0.value
     )]
     UnknownRuntime(InvalidId),
     /// Names that belong to the platform.

@@ -5,7 +5,7 @@
 //! | path | what |
 //! | --- | --- |
 //! | `/usr`, `/bin`, `/sbin`, `/lib*` | the host's, read-only, no devices, no set-user-id |
-//! | `/etc` | a handful of files written here, plus certificates and alternatives of the host |
+//! | `/etc` | a handful of files written here, plus certificates, alternatives and Java's configuration of the host |
 //! | `/dev` | null, zero, full, random, urandom; links to the descriptors; `shm`, bounded |
 //! | `/proc` | its own, read-only |
 //! | `/tmp` | its own, of its size |
@@ -86,6 +86,9 @@ impl Root {
         for name in SHARED.iter().chain(&SHARED_ETC) {
             share(path, name)?;
         }
+        for name in java_configurations() {
+            share(path, &name)?;
+        }
         make_read_only(path, flags)?;
         Ok(Self { writable, mount_points: BTreeSet::new() })
     }
@@ -162,6 +165,13 @@ fn components(inside: &Path) -> io::Result<Vec<PathBuf>> {
         _ => Err(wrong()),
     });
     parts.collect()
+}
+
+/// Debian keeps each Java virtual machine's configuration there, and it does not start without.
+fn java_configurations() -> Vec<String> {
+    let names = fs::read_dir("/etc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let names = names.filter_map(|name| name.into_string().ok());
+    names.filter(|name| name.starts_with("java-")).map(|name| format!("etc/{name}")).collect()
 }
 
 /// A directory of the host, or the link that stands for it (`/bin` → `usr/bin`).

@@ -11,9 +11,20 @@ use hearth_guest_protocol::EnvironmentVariable;
 /// (AWS Lambda developer guide, "Modifying the runtime environment", wrapper scripts).
 pub(super) const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 /// Variables, by prefix, that the dynamic linker, libc or an interpreter read when they start and not again.
-const START_ONLY: [&str; 6] = ["LD_", "GLIBC_", "MALLOC_", "NODE_OPTIONS", "NODE_EXTRA_CA_CERTS", "PYTHON"];
-/// Begins like one of them, but our bootstrap reads it when it is told.
-const READ_LATER: &str = "PYTHONPATH";
+const START_ONLY: [&str; 10] = [
+    "LD_",
+    "GLIBC_",
+    "MALLOC_",
+    "NODE_OPTIONS",
+    "NODE_EXTRA_CA_CERTS",
+    "PYTHON",
+    "RUBY",
+    "JAVA_TOOL_OPTIONS",
+    "_JAVA_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+];
+/// Begin like some of them, but our bootstraps read them when they are told.
+const READ_LATER: [&str; 2] = ["PYTHONPATH", "RUBYLIB"];
 /// Every function has it; what counts is what lies in its directories.
 const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 /// Where the dynamic linker looks anyway.
@@ -27,7 +38,7 @@ pub(super) fn fits(known: &[(OsString, OsString)], wanted: &[EnvironmentVariable
         match name {
             WRAPPER => value.is_empty(),
             LIBRARY_PATH => is_known || !value.split(':').any(holds_libraries),
-            READ_LATER => true,
+            _ if READ_LATER.contains(&name) => true,
             _ => is_known || !START_ONLY.iter().any(|prefix| name.starts_with(prefix)),
         }
     })
@@ -58,7 +69,9 @@ mod tests {
 
     #[test]
     fn most_variables_may_come_later() {
-        for name in ["OWN", "PATH", "TZ", "LANG", "PYTHONPATH", "NODE_PATH", "AWS_LAMBDA_FUNCTION_NAME"] {
+        for name in
+            ["OWN", "PATH", "TZ", "LANG", "PYTHONPATH", "RUBYLIB", "GEM_PATH", "NODE_PATH", "AWS_LAMBDA_FUNCTION_NAME"]
+        {
             assert!(fits_with(name, "x"), "{name}");
         }
         assert!(fits_with("AWS_LAMBDA_EXEC_WRAPPER", ""));
@@ -66,7 +79,15 @@ mod tests {
 
     #[test]
     fn some_count_only_at_the_start_unless_they_were_there() {
-        for name in ["LD_PRELOAD", "MALLOC_ARENA_MAX", "NODE_OPTIONS", "PYTHONHASHSEED", "AWS_LAMBDA_EXEC_WRAPPER"] {
+        for name in [
+            "LD_PRELOAD",
+            "MALLOC_ARENA_MAX",
+            "NODE_OPTIONS",
+            "PYTHONHASHSEED",
+            "RUBYOPT",
+            "JAVA_TOOL_OPTIONS",
+            "AWS_LAMBDA_EXEC_WRAPPER",
+        ] {
             assert!(!fits_with(name, "x"), "{name}");
         }
         assert!(fits_with("LD_BIND_NOW", "1"));

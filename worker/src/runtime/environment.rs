@@ -44,7 +44,7 @@ impl FunctionEnvironment<'_> {
     }
 
     fn defaults(&self) -> BTreeMap<String, String> {
-        let runtime = self.runtime_dir.display();
+        let (runtime, task) = (self.runtime_dir.display(), self.task_root.display());
         let mut variables = start_variables(self.runtime_dir);
         match RuntimeClass::of(self.function.runtime) {
             RuntimeClass::Provided => {}
@@ -52,10 +52,19 @@ impl FunctionEnvironment<'_> {
                 variables.insert("PYTHONPATH".to_owned(), runtime.to_string());
             }
             RuntimeClass::Nodejs { major } => {
-                let path =
-                    format!("/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules:{runtime}/node_modules");
+                let layers = format!("/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules");
+                let path = format!("{layers}:{runtime}/node_modules:{runtime}:{task}");
                 variables.insert("NODE_PATH".to_owned(), path);
             }
+            RuntimeClass::Ruby { major, minor } => {
+                let version = format!("{major}.{minor}.0");
+                let bundled = format!("{task}/vendor/bundle/ruby/{version}:/opt/ruby/gems/{version}");
+                variables.insert("GEM_PATH".to_owned(), format!("{bundled}:{runtime}:{runtime}/ruby/{version}"));
+                variables.insert("GEM_HOME".to_owned(), runtime.to_string());
+                variables.insert("RUBYLIB".to_owned(), format!("{task}:{runtime}/lib:/opt/ruby/lib"));
+            }
+            // Its class path is not a variable: the bootstrap loads `lib/*.jar` and layers itself.
+            RuntimeClass::Java { .. } => {}
         }
         variables
     }
