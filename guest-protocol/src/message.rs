@@ -119,6 +119,9 @@ pub struct Init {
     /// Whether a snapshot is to be taken after this init: the runtime may ask `/runtime/restore/next`.
     #[prost(bool, tag = "6")]
     pub snap_start: bool,
+    /// Wall clock of the host, Unix milliseconds; 0 if not told. A microVM's own clock drifts.
+    #[prost(uint64, tag = "15")]
+    pub unix_ms: u64,
 }
 
 /// Limits within a microVM.
@@ -238,6 +241,9 @@ pub struct Invoke {
     /// Whether an answer that the runtime streams is wanted as it comes; else it is sent whole, as any other.
     #[prost(bool, tag = "7")]
     pub streaming: bool,
+    /// Wall clock of the host, Unix milliseconds; 0 if not told. A microVM's own clock drifts.
+    #[prost(uint64, tag = "15")]
+    pub unix_ms: u64,
 }
 
 /// The caller has taken so much of the streamed answer: as much more may be sent. Counted as

@@ -14,6 +14,7 @@
 //! therefore it is in the initramfs.
 
 mod cgroup;
+mod clock;
 mod devices;
 mod identity;
 mod modules;
@@ -97,12 +98,17 @@ impl Guest {
     /// first seed and right from then on, each takes new entropy at its first use in each clone, and is as ever after.
     pub(crate) fn set_clock_ahead(&mut self) -> io::Result<()> {
         self.is_ahead = true;
-        identity::step_clock(AHEAD_S)
+        clock::step(AHEAD_S)
     }
 
     /// Sets the wall clock right again, if it is ahead.
     pub(crate) fn set_clock_right(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.is_ahead) { identity::step_clock(-AHEAD_S) } else { Ok(()) }
+        if std::mem::take(&mut self.is_ahead) { clock::step(-AHEAD_S) } else { Ok(()) }
+    }
+
+    /// Sets the wall clock to the host's if it is off by more than messages take. Not while it is ahead on purpose.
+    pub(crate) fn keep_time(&mut self, unix_ms: u64) -> io::Result<()> {
+        if self.is_ahead { Ok(()) } else { clock::keep(unix_ms) }
     }
 
     /// Stops everything the function does. Until [`Self::become_another`] none of it runs: it would run in the clones, too,

@@ -193,8 +193,14 @@ impl Supervisor {
                 self.end_within(Duration::from_millis(u64::from(shutdown.grace_ms)));
             }
             _ if over => {}
-            host_message::Kind::Init(init) => self.lifecycle.on_init(self.now(), init, &mut self.actions)?,
-            host_message::Kind::Invoke(invoke) => self.lifecycle.on_invoke(invoke, &mut self.actions)?,
+            host_message::Kind::Init(init) => {
+                self.keep_time(init.unix_ms)?;
+                self.lifecycle.on_init(self.now(), init, &mut self.actions)?;
+            }
+            host_message::Kind::Invoke(invoke) => {
+                self.keep_time(invoke.unix_ms)?;
+                self.lifecycle.on_invoke(invoke, &mut self.actions)?;
+            }
             host_message::Kind::StreamCredit(credit) => self.lifecycle.on_credit(&credit),
             host_message::Kind::PrepareSnapshot(_) => self.lifecycle.on_prepare_snapshot(&mut self.actions)?,
             host_message::Kind::Restore(restore) => {
@@ -373,6 +379,11 @@ impl Supervisor {
     fn set_clock_right(&mut self) -> Result<(), RunError> {
         let set = self.guest.as_mut().map_or(Ok(()), Guest::set_clock_right);
         set.map_err(|source| RunError::Start { step: "clock", source })
+    }
+
+    fn keep_time(&mut self, unix_ms: u64) -> Result<(), RunError> {
+        let kept = self.guest.as_mut().map_or(Ok(()), |guest| guest.keep_time(unix_ms));
+        kept.map_err(|source| RunError::Start { step: "clock", source })
     }
 
     /// From here on nothing is as in the sandboxes that were restored from the same snapshot.

@@ -107,6 +107,8 @@ class Deployer:
 
     def __call__(self, code, runtime="python3.11", handler="app.handler", wait=True, **settings):
         name = settings.pop("name", f"f-{uuid.uuid4().hex[:12]}")
+        if PATIENCE > 1:
+            settings.setdefault("Timeout", 3 * PATIENCE)  # Lambda's default is 3 s.
         self.client.create_function(
             FunctionName=name, Runtime=runtime, Handler=handler, Role=ROLE, Code={"ZipFile": code}, **settings
         )

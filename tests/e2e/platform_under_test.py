@@ -35,6 +35,9 @@ FAST = {
     "HEARTH_LOG": "info",
     "HEARTH_CAPACITY_WAIT": f"{10 * PATIENCE}s",
 }
+if PATIENCE > 1:
+    usual = {"BOOT": 30, "RESTORE": 10, "SNAPSHOT": 60, "INIT": 10}
+    FAST |= {f"HEARTH_{what}_TIMEOUT": f"{seconds * PATIENCE}s" for what, seconds in usual.items()}
 
 
 def without_ours(environment):

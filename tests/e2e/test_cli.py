@@ -71,10 +71,12 @@ def test_bad_configuration_names_every_mistake(tmp_path):
     config.write_text('pool-size = "many"\nnonsense = 1\n')
     done = subprocess.run(
         [HEARTH, "up", "--config", config, "--listen", "nowhere", "--data-dir", tmp_path / "d"],
-        env={"PATH": "/usr/bin", "HEARTH_SHUTDOWN_GRACE": "soon"}, capture_output=True, text=True, timeout=20,
+        env={"PATH": "/usr/bin", "HEARTH_SHUTDOWN_GRACE": "soon", "HEARTH_BOOT_TIMEOUT": "16m"},
+        capture_output=True, text=True, timeout=20,
     )  # fmt: skip
     assert done.returncode == 64, done
-    for part in ("pool-size", "many", "nonsense", "listen", "nowhere", "HEARTH_SHUTDOWN_GRACE", "soon"):
+    wrong = ("pool-size", "many", "nonsense", "listen", "nowhere", "HEARTH_SHUTDOWN_GRACE", "soon", "HEARTH_BOOT_TIMEOUT", "1s to 900s")
+    for part in wrong:
         assert part in done.stderr, (part, done.stderr)
     assert not (tmp_path / "d").exists(), "nothing is made before the configuration is right"
 

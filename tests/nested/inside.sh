@@ -17,7 +17,7 @@ suite() { # NAME COMMAND…
 }
 
 python() {
-    [ -e /usr/bin/python3 ] || { tar xzf python.tgz -C / && ln -s "$(cat python)" /usr/bin/python3; }
+    [ -e /usr/bin/python3 ] || mv crate/python3 /usr/bin
 }
 
 # An ordinary user, in a control group that was given to that user.

@@ -26,6 +26,30 @@ pub const SNAPSHOTS_MAX_BYTES_DEFAULT: u64 = 8 * 1024 * 1024 * 1024;
 /// wait, so that a call that follows soon pays nothing for the thaw.
 pub const FREEZE_IDLE_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
+/// The shortest that a worker may be told to wait for a sandbox: less, and none comes up.
+pub const START_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// The longest that a worker may be told to wait for a sandbox: an environment lives no longer for one call.
+pub const START_TIMEOUT_MAX: Duration = Duration::from_secs(900);
+
+/// Longest times of the steps towards a sandbox. How long they take is a matter of the host alone; an emulated one needs
+/// many times more than these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartTimeouts {
+    /// From the start of a boot to the shim's word.
+    pub boot: Duration,
+    /// From the start of a restore to the shim's word.
+    pub restore: Duration,
+    /// From a booted sandbox to its snapshot on disk.
+    pub snapshot: Duration,
+}
+
+impl Default for StartTimeouts {
+    fn default() -> Self {
+        // A microVM boots a kernel before its shim, and many at once share the host's CPUs.
+        Self { boot: Duration::from_secs(30), restore: Duration::from_secs(10), snapshot: Duration::from_secs(60) }
+    }
+}
+
 /// Configuration of a worker.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -64,6 +88,8 @@ pub struct Config {
     pub logs: LogBounds,
     /// How long a slot is idle before its processes are frozen; `None` never freezes.
     pub freeze_idle_after: Option<Duration>,
+    /// Longest boot, restore and making of a snapshot.
+    pub start_timeouts: StartTimeouts,
     /// Longest first init of an environment.
     pub init_timeout: Duration,
     /// How often to report to placement when nothing changes.
@@ -114,6 +140,7 @@ impl Config {
             code_cache_max_bytes: CODE_CACHE_MAX_BYTES_DEFAULT,
             logs: LogBounds::default(),
             freeze_idle_after: Some(FREEZE_IDLE_AFTER_DEFAULT),
+            start_timeouts: StartTimeouts::default(),
             init_timeout: timing::INIT_TIMEOUT,
             report_interval: timing::WORKER_REPORT_INTERVAL,
         }

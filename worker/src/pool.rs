@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 pub(crate) use self::boot::{BootFailure, BootParts, Booted, Boots, Purpose};
 pub(crate) use self::core::PoolBounds;
 use self::core::{Outbox, PoolCore, SandboxNumber};
-pub(crate) use self::restore::{REST_TIMEOUT, Resumed, write_snapshot};
+pub(crate) use self::restore::{REST_TIMEOUT, Resumed};
 pub(crate) use self::version::VersionKey;
 use crate::class::SandboxClass;
 

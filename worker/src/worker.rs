@@ -263,6 +263,7 @@ async fn host(
         offer: offer.clone(),
         bootstraps,
         concurrency: config.boot_concurrency,
+        timeouts: config.start_timeouts,
         prefix,
         starting,
         snapshots,

@@ -194,6 +194,8 @@ async fn worker(
     config.snapshots = settings.snapshots.map_or(config.snapshots, |Switch(on)| on);
     let max_bytes = settings.snapshots_max_mb.map(|mb| mb.saturating_mul(1024 * 1024));
     config.snapshots_max_bytes = max_bytes.unwrap_or(config.snapshots_max_bytes);
+    config.start_timeouts = settings.start_timeouts;
+    config.init_timeout = settings.init_timeout;
     config.pool_max = settings.pool_max.unwrap_or(config.pool_max).max(config.pool_size);
     config.max_slots = settings.max_slots.unwrap_or(config.max_slots);
     config.memory_mb = settings.memory_mb.or(config.memory_mb);

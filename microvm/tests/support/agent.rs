@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 
 const PYTHON: &str = "/usr/bin/python3";
 /// Longest time an answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A launcher in a directory of its own.
 pub(crate) struct Host {

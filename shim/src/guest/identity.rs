@@ -9,9 +9,8 @@ use std::net::Ipv4Addr;
 
 use hearth_guest_protocol::{GuestNetwork, RESTORE_ENTROPY_BYTES, Restore};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::time::{ClockId, Timespec};
 
-use super::SetupError;
+use super::{SetupError, clock};
 use crate::sys;
 use crate::sys::identity::ENTROPY_BYTES;
 
@@ -23,7 +22,7 @@ const INTERFACE: &str = "eth0";
 /// Does it all. On an error this sandbox must not go on: it might be the same as another.
 pub(super) fn assume(restore: &Restore) -> Result<(), SetupError> {
     reseed(&restore.entropy).map_err(SetupError::at("entropy"))?;
-    set_clock(restore.unix_ns).map_err(SetupError::at("clock"))?;
+    clock::set(restore.unix_ns).map_err(SetupError::at("clock"))?;
     let named = rustix::system::sethostname(restore.host_name.as_bytes());
     named.map_err(|error| SetupError::at("host name")(error.into()))?;
     match &restore.network {
@@ -35,18 +34,6 @@ pub(super) fn assume(restore: &Restore) -> Result<(), SetupError> {
 fn reseed(entropy: &[u8]) -> io::Result<()> {
     let entropy = entropy.try_into().map_err(|_| invalid("not as much entropy as there has to be"))?;
     sys::identity::reseed(File::open("/dev/urandom")?, entropy)
-}
-
-fn set_clock(unix_ns: u64) -> io::Result<()> {
-    let seconds = i64::try_from(unix_ns / 1_000_000_000).map_err(|_| invalid("no time of this era"))?;
-    let now = Timespec { tv_sec: seconds, tv_nsec: (unix_ns % 1_000_000_000) as _ };
-    Ok(rustix::time::clock_settime(ClockId::Realtime, now)?)
-}
-
-/// Moves the wall clock by some seconds.
-pub(super) fn step_clock(seconds: i64) -> io::Result<()> {
-    let now = rustix::time::clock_gettime(ClockId::Realtime);
-    Ok(rustix::time::clock_settime(ClockId::Realtime, Timespec { tv_sec: now.tv_sec + seconds, ..now })?)
 }
 
 fn set_network(network: &GuestNetwork) -> io::Result<()> {

@@ -346,6 +346,7 @@ pub(crate) fn invocation(request_id: &str, payload: &str) -> Invoke {
         client_context: String::new(),
         trace_id: "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0".into(),
         streaming: false,
+        unix_ms: 0,
     }
 }
 

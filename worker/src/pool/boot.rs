@@ -14,19 +14,12 @@ use tokio::time::Instant;
 
 use crate::channel::{Channel, ChannelError};
 use crate::class::{SandboxClass, Sizing};
+use crate::config::StartTimeouts;
 use crate::metrics::Metrics;
 use crate::runtime::{Bootstraps, Offer, RUNTIME_DIR, RuntimeClass, shim_environment};
 use crate::snapshots::{Snapshot, Snapshots};
 use crate::starting::Starting;
 
-/// Longest time from the start of a boot to the shim's word. A microVM boots a kernel before that, and many at once
-/// share the host's CPUs.
-const fn boot_timeout(isolation: Isolation) -> Duration {
-    match isolation {
-        Isolation::Kvm => Duration::from_secs(30),
-        Isolation::Jail | Isolation::Process => Duration::from_secs(10),
-    }
-}
 /// Log messages before the shim's word: what a language runtime says when it can't start.
 const BOOT_LOGS_MAX: u32 = 100;
 
@@ -49,6 +42,8 @@ pub(crate) struct BootParts {
     pub(crate) bootstraps: Bootstraps,
     /// Most that start at the same time.
     pub(crate) concurrency: u32,
+    /// How long each may take.
+    pub(crate) timeouts: StartTimeouts,
     /// Tells the sandboxes of this worker's run from others'.
     pub(crate) prefix: String,
     /// Starts that are under way.
@@ -161,7 +156,7 @@ impl Boots {
             }
             Ok(Booted { sandbox, channel, from_pool: false, origin: None })
         };
-        let within = boot_timeout(self.parts.launcher.isolation());
+        let within = self.parts.timeouts.boot;
         let booted = tokio::time::timeout(within, boot).await.unwrap_or(Err(BootFailure::Silent { within }))?;
         self.parts.metrics.started(false, began.elapsed());
         Ok(booted)

@@ -29,12 +29,8 @@ use crate::channel::{Channel, ChannelError};
 use crate::class::SandboxClass;
 use crate::snapshots::{Making, Snapshot};
 
-/// Longest time from the start of a restore to the shim's word.
-const RESTORE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time that a shim gets to come to rest.
+/// Longest time that the before-snapshot hooks of a function get.
 pub(crate) const REST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time that writing a snapshot takes.
-const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Log messages before the word that is waited for.
 const LOGS_MAX: u32 = 100;
 
@@ -51,8 +47,11 @@ pub(crate) enum MakeFailure {
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     /// The launcher took too long to write it.
-    #[error("it was not written within {} s", SNAPSHOT_TIMEOUT.as_secs())]
-    Slow,
+    #[error("it was not written within {} s", .within.as_secs())]
+    Slow {
+        /// How long was waited.
+        within: Duration,
+    },
     /// The worker's own part of it failed.
     #[error("its directory: {0}")]
     Directory(#[from] io::Error),
@@ -137,8 +136,16 @@ impl Boots {
 
     async fn make(&self, class: SandboxClass, making: Making) -> Result<(), MakeFailure> {
         let mut booted = self.boot(class, Purpose::Pool, Some(making.machine())).await?;
-        prepare_snapshot(&mut booted.channel).await?;
-        write_snapshot(&mut *booted.sandbox, making).await
+        let rest = timeout(self.parts.timeouts.snapshot, prepare_snapshot(&mut booted.channel));
+        rest.await.unwrap_or(Err(TalkFailure::Silent))?;
+        self.write_snapshot(&mut *booted.sandbox, making).await
+    }
+
+    /// Writes the snapshot of a sandbox at rest, which ends.
+    pub(crate) async fn write_snapshot(&self, sandbox: &mut dyn Sandbox, making: Making) -> Result<(), MakeFailure> {
+        let within = self.parts.timeouts.snapshot;
+        timeout(within, sandbox.snapshot()).await.map_err(|_| MakeFailure::Slow { within })??;
+        Ok(making.done().await?)
     }
 
     /// A sandbox from the snapshot of `class`; `None` if there is none that can be used.
@@ -202,7 +209,7 @@ impl Boots {
             Ok((sandbox, channel, resumed))
         };
         let silent = |_| Err(RestoreFailure::Unusable(TalkFailure::Silent.to_string()));
-        let (sandbox, channel, resumed) = timeout(RESTORE_TIMEOUT, restore).await.unwrap_or_else(silent)?;
+        let (sandbox, channel, resumed) = timeout(self.parts.timeouts.restore, restore).await.unwrap_or_else(silent)?;
         snapshot.used();
         let took = began.elapsed();
         self.parts.metrics.started(true, took);
@@ -220,12 +227,6 @@ impl From<RestoreError> for RestoreFailure {
     }
 }
 
-/// Writes the snapshot of a sandbox at rest, which ends.
-pub(crate) async fn write_snapshot(sandbox: &mut dyn Sandbox, making: Making) -> Result<(), MakeFailure> {
-    timeout(SNAPSHOT_TIMEOUT, sandbox.snapshot()).await.map_err(|_| MakeFailure::Slow)??;
-    Ok(making.done().await?)
-}
-
 /// What the snapshot of a class is known by.
 fn key_of(class: SandboxClass) -> Arc<str> {
     class.to_string().into()
@@ -233,16 +234,13 @@ fn key_of(class: SandboxClass) -> Arc<str> {
 
 /// Brings the shim to rest.
 async fn prepare_snapshot(channel: &mut Channel) -> Result<(), TalkFailure> {
-    let talk = async {
-        channel.writer.queue(&PrepareSnapshot {}.into())?;
-        channel.writer.flush().await?;
-        match next_word(channel, &mut Vec::new()).await? {
-            guest_message::Kind::SnapshotReady(SnapshotReady { error: None }) => Ok(()),
-            guest_message::Kind::SnapshotReady(SnapshotReady { error: Some(error) }) => Err(TalkFailure::Failed(error)),
-            _ => Err(TalkFailure::Unexpected),
-        }
-    };
-    timeout(REST_TIMEOUT, talk).await.unwrap_or(Err(TalkFailure::Silent))
+    channel.writer.queue(&PrepareSnapshot {}.into())?;
+    channel.writer.flush().await?;
+    match next_word(channel, &mut Vec::new()).await? {
+        guest_message::Kind::SnapshotReady(SnapshotReady { error: None }) => Ok(()),
+        guest_message::Kind::SnapshotReady(SnapshotReady { error: Some(error) }) => Err(TalkFailure::Failed(error)),
+        _ => Err(TalkFailure::Unexpected),
+    }
 }
 
 /// Makes the sandbox another than those that came of the same snapshot.

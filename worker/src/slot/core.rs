@@ -368,6 +368,7 @@ impl SlotCore {
                 client_context: request.client_context.unwrap_or_default(),
                 trace_id: request.trace_id.unwrap_or_default(),
                 streaming,
+                unix_ms: now.unix_ms,
             }
             .into(),
         );

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hearth_daemon::Clock;
 use hearth_domain::FunctionSpec;
 use hearth_guest_protocol::{EnvironmentVariable, GuestLimits, Init};
 use hearth_microvm::{Limits, SandboxError};
@@ -117,6 +118,7 @@ impl Preparer {
             task_root: task_root.display().to_string(),
             limits: guest_limits(self.host.boots.sizing(), &self.function),
             snap_start,
+            unix_ms: Clock::unix_ms(),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{Host, InitAnswer, SlotView};
 use crate::capacity::Reservation;
 use crate::channel::ChannelError;
 use crate::logs::{LogKey, LogSource};
-use crate::pool::{now as read_clock, sleep_until, write_snapshot};
+use crate::pool::{now as read_clock, sleep_until};
 use crate::runtime::log_stream_name;
 
 /// How long a sandbox that closed its channel gets to end, so that its end can be told.
@@ -260,7 +260,8 @@ impl SlotTask {
         if wishes.snapshot {
             let made = match equipment.making.take() {
                 Some(making) => {
-                    write_snapshot(&mut *equipment.sandbox, making).await.map_err(|error| error.to_string())
+                    let written = self.host.boots.write_snapshot(&mut *equipment.sandbox, making).await;
+                    written.map_err(|error| error.to_string())
                 }
                 None => Err("nobody said where to".to_owned()),
             };

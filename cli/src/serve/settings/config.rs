@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use hearth_daemon::config::{DurationText, Reader};
 use hearth_daemon::telemetry::{LogFilter, LogFormat};
-use hearth_domain::timing::SHUTDOWN_GRACE_DEFAULT;
+use hearth_domain::timing::{INIT_TIMEOUT, SHUTDOWN_GRACE_DEFAULT};
 use hearth_domain::{HolderId, WorkerId};
 use hearth_placement as placement;
+use hearth_worker::config::{START_TIMEOUT_MAX, START_TIMEOUT_MIN, StartTimeouts};
 use hearth_worker_manager as worker_manager;
 
 use super::{IsolationChoice, Role};
@@ -101,6 +102,10 @@ pub(crate) struct WorkerSettings {
     pub(crate) snapshots: Option<Switch>,
     /// Megabytes; see [`hearth_worker::Config`].
     pub(crate) snapshots_max_mb: Option<u64>,
+    /// See [`hearth_worker::Config`].
+    pub(crate) start_timeouts: StartTimeouts,
+    /// See [`hearth_worker::Config`].
+    pub(crate) init_timeout: Duration,
     /// See [`hearth_worker::Config`].
     pub(crate) max_slots: Option<u32>,
     /// See [`hearth_worker::Config`].
@@ -213,6 +218,7 @@ fn local_placement() -> placement::Config {
 
 fn worker(reader: &mut Reader, data_dir: PathBuf, bundle_dir: PathBuf, name: &str) -> Option<WorkerSettings> {
     let id = reader.optional::<WorkerId>("id").or_else(|| WorkerId::new(name).ok());
+    let usual = StartTimeouts::default();
     Some(WorkerSettings {
         id: id?,
         data_dir,
@@ -226,10 +232,26 @@ fn worker(reader: &mut Reader, data_dir: PathBuf, bundle_dir: PathBuf, name: &st
         pool_max: reader.optional("pool-max"),
         snapshots: reader.optional("snapshots"),
         snapshots_max_mb: reader.optional("snapshots-max-mb"),
+        start_timeouts: StartTimeouts {
+            boot: start_timeout(reader, "boot-timeout", usual.boot),
+            restore: start_timeout(reader, "restore-timeout", usual.restore),
+            snapshot: start_timeout(reader, "snapshot-timeout", usual.snapshot),
+        },
+        init_timeout: start_timeout(reader, "init-timeout", INIT_TIMEOUT),
         max_slots: reader.optional("max-slots"),
         memory_mb: reader.optional("memory-mb"),
         memory_overcommit_percent: reader.optional("memory-overcommit-percent"),
     })
+}
+
+/// How long a worker waits for a sandbox, or for what runs in it before its first call.
+fn start_timeout(reader: &mut Reader, setting: &str, default: Duration) -> Duration {
+    let timeout = reader.duration_or(setting, default);
+    if !(START_TIMEOUT_MIN..=START_TIMEOUT_MAX).contains(&timeout) {
+        let [min, max] = [START_TIMEOUT_MIN, START_TIMEOUT_MAX].map(|bound| bound.as_secs());
+        reader.reject(setting, format!("must be from {min}s to {max}s"));
+    }
+    timeout
 }
 
 /// A directory, made absolute: sandboxes and child processes have other working directories.

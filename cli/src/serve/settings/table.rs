@@ -98,6 +98,30 @@ pub(super) const SETTINGS: &[Setting] = &[
         help: "Disk for snapshots; the least recently used go first [8192]",
         roles: &[Up, Worker],
     },
+    Setting {
+        name: "boot-timeout",
+        value: "DURATION",
+        help: "Longest boot of a sandbox, 1s to 900s; slow hosts, emulated ones above all, need more [30s]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "restore-timeout",
+        value: "DURATION",
+        help: "Longest start of a sandbox from a snapshot, 1s to 900s; then it is booted [10s]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "snapshot-timeout",
+        value: "DURATION",
+        help: "Longest making of a snapshot, 1s to 900s [60s]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "init-timeout",
+        value: "DURATION",
+        help: "Longest init of a function before it runs again within the call, 1s to 900s [10s, as Lambda's]",
+        roles: &[Up, Worker],
+    },
     Setting { name: "max-slots", value: "N", help: "Most slots on this host [1000]", roles: &[Up, Worker] },
     Setting {
         name: "memory-mb",

@@ -141,6 +141,7 @@ fn the_happy_path() {
     let (mut core, mut out) = running();
     let Some(host_message::Kind::Invoke(sent)) = &out.sent[0].kind else { panic!("{:?}", out.sent) };
     assert_eq!((sent.request_id.as_str(), sent.deadline_unix_ms), ("r-1", 1_003_200));
+    assert_eq!(sent.unix_ms, 1_000_200, "a guest's clock is kept by this");
     core.on_guest(at(203), response("r-1", Outcome::Payload("yes".into())), &mut out);
     core.check_invariants();
     let answer = &out.answers[0];
