@@ -11,6 +11,7 @@
 
 mod events;
 mod pace;
+mod streaming;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use hearth_domain::{
     AccountId, FunctionError, FunctionName, FunctionResponse, FunctionSpec, InitFailure, InvocationUsage, RequestId,
     SlotOutcome,
 };
-use hearth_protocol::worker::{InvokeError, InvokeRequest, InvokeResponse};
+use hearth_protocol::worker::{InvokeError, InvokeRequest, InvokeResponse, StreamSender};
 use hearth_protocol::worker_manager::{Completion, Reservation, ReserveError, ReserveRequest};
 use hearth_protocol::{WorkerDirectory, WorkerManager};
 use hearth_store::usage::Usage;
@@ -33,6 +34,7 @@ use tracing::warn;
 
 pub(crate) use events::EventRuns;
 use pace::Pace;
+pub(crate) use streaming::{Part, Pieces, Streamed};
 
 /// Longest that a slow completion holds back an answer.
 const COMPLETE_BEFORE_ANSWER: Duration = Duration::from_millis(50);
@@ -129,7 +131,8 @@ impl Invoker {
                     return Err(error.into());
                 }
             };
-            match self.run_detached(&invocation, reservation).await? {
+            let answered = self.start(&invocation, reservation, None);
+            match answered.await.map_err(|_| InvocationError::Lost)? {
                 Ok(answer) => return Ok(answer),
                 Err(last) if !last.not_started() => return Err(InvocationError::Failed(last)),
                 Err(last) => pace.before_next(last).await?,
@@ -144,15 +147,16 @@ impl Invoker {
     }
 
     /// From here on the slot is ours to complete, whatever becomes of the caller: no await lies between the
-    /// reservation and this spawn.
-    async fn run_detached(
+    /// reservation and this spawn. What the function streams goes to `pieces`, if that is wanted.
+    fn start(
         &self,
         invocation: &Invocation,
         reservation: Reservation,
-    ) -> Result<Result<Answer, InvokeError>, InvocationError> {
+        pieces: Option<StreamSender>,
+    ) -> oneshot::Receiver<Result<Answer, InvokeError>> {
         let (answer, answered) = oneshot::channel();
-        self.running.spawn(self.roles.clone().run(invocation.clone(), reservation, answer));
-        answered.await.map_err(|_| InvocationError::Lost)
+        self.running.spawn(self.roles.clone().run(invocation.clone(), reservation, pieces, answer));
+        answered
     }
 }
 
@@ -189,6 +193,7 @@ impl Roles {
         self,
         invocation: Invocation,
         reservation: Reservation,
+        pieces: Option<StreamSender>,
         answer: oneshot::Sender<Result<Answer, InvokeError>>,
     ) {
         let worker = self.workers.worker(&reservation.worker);
@@ -202,7 +207,10 @@ impl Roles {
             trace_id: invocation.trace_id,
             log_tail: invocation.log_tail,
         };
-        let outcome = worker.invoke(request).await;
+        let outcome = match pieces {
+            None => worker.invoke(request).await,
+            Some(pieces) => worker.invoke_streaming(request, pieces).await,
+        };
         let completion = Completion {
             request_id: invocation.request_id,
             slot: reservation.slot,

@@ -25,6 +25,8 @@ const util = require("node:util");
 
 const API = "/2018-06-01/runtime";
 const PING = "/2018-06-01/ping";
+const ERROR_TYPE = "Lambda-Runtime-Function-Error-Type";
+const ERROR_BODY = "Lambda-Runtime-Function-Error-Body";
 const HEAD_END = Buffer.from("\r\n\r\n");
 const HEAD_MAX_BYTES = 1024 * 1024;
 const INIT_CHUNK_BYTES = 64 * 1024;
@@ -32,6 +34,7 @@ const WARM_UP_ROUNDS = 2;
 const EXIT_UNCAUGHT_EXCEPTION = 129;
 const EXIT_UNHANDLED_REJECTION = 128;
 const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
+const HIGH_WATER_MARK = Symbol.for("aws.lambda.runtime.handler.streaming.highWaterMark");
 
 // --- Errors ---------------------------------------------------------------------------------------------------------
 
@@ -97,9 +100,40 @@ class RuntimeApi {
     await this.#request("POST", PING, { "Content-Type": "application/json" }, Buffer.from("{}"));
   }
 
-  /** Posts the handler's answer. One that is too large has been answered for us by the platform (413). */
-  async respond(requestId, body, contentType = "application/json") {
-    await this.#post(`${API}/invocation/${requestId}/response`, body, { "Content-Type": contentType });
+  /** Posts the handler's answer. */
+  async respond(requestId, body) {
+    await this.#post(`${API}/invocation/${requestId}/response`, body, { "Content-Type": "application/json" });
+  }
+
+  /**
+   * Begins to post an answer bit by bit. `write` calls back when its bytes have left; `end` resolves when the platform
+   * has all, and tells the error that ended the answer early, if one did.
+   */
+  stream(requestId, contentType) {
+    const target = `${API}/invocation/${requestId}/response`;
+    const headers = {
+      "Content-Type": contentType,
+      "Transfer-Encoding": "chunked",
+      "Lambda-Runtime-Function-Response-Mode": "streaming",
+      Trailer: `${ERROR_TYPE}, ${ERROR_BODY}`,
+    };
+    const answered = this.#request("POST", target, headers);
+    answered.catch(() => {}); // Whoever waits for the end hears of it.
+    const socket = this.#socket;
+    return {
+      write: (chunk, written) => {
+        socket.cork();
+        socket.write(`${chunk.length.toString(16)}\r\n`, "latin1");
+        socket.write(chunk);
+        socket.write("\r\n", "latin1", written);
+        socket.uncork();
+      },
+      end: async (error) => {
+        const trailers = error === undefined ? "" : errorTrailers(error);
+        socket.write(`0\r\n${trailers}\r\n`, "latin1");
+        accepted(target, await answered);
+      },
+    };
   }
 
   /** Posts the error of an invocation. */
@@ -114,14 +148,12 @@ class RuntimeApi {
 
   async #postError(target, error) {
     const document = errorDocument(error);
-    const type = String(document.errorType).replace(/[^\x21-\x7e]/g, "?");
-    const headers = { "Content-Type": "application/json", "Lambda-Runtime-Function-Error-Type": type };
+    const headers = { "Content-Type": "application/json", [ERROR_TYPE]: headerText(document.errorType) };
     await this.#post(target, JSON.stringify(document), headers);
   }
 
   async #post(target, body, headers) {
-    const { status, body: answer } = await this.#request("POST", target, headers, Buffer.from(body));
-    if (status !== 202 && status !== 413) throw new Error(`${target} was refused: ${status} ${answer}`);
+    accepted(target, await this.#request("POST", target, headers, Buffer.from(body)));
   }
 
   #request(method, target, headers = {}, body = undefined) {
@@ -166,6 +198,22 @@ class RuntimeApi {
     this.#answer = undefined;
     resolve(answer);
   }
+}
+
+/** One that is too large was answered for us by the platform (413). */
+function accepted(target, { status, body }) {
+  if (status !== 202 && status !== 413) throw new Error(`${target} was refused: ${status} ${body}`);
+}
+
+function headerText(text) {
+  return String(text).replace(/[^\x21-\x7e]/g, "?");
+}
+
+/** How the error that ended a streamed answer is told: its type, and its document in base64. */
+function errorTrailers(error) {
+  const document = errorDocument(error);
+  const body = Buffer.from(JSON.stringify(document)).toString("base64");
+  return `${ERROR_TYPE}: ${headerText(document.errorType)}\r\n${ERROR_BODY}: ${body}\r\n`;
 }
 
 /** The answer in `chunks`, or undefined if more must come. Nothing follows an answer unasked. */
@@ -407,9 +455,8 @@ async function serveOne(api, handler) {
   setTraceId(invocation.headers["lambda-runtime-trace-id"]);
   failProcess = (client, error) => client.fail(requestId, error);
   try {
-    const answer = handler[STREAMING] ? await callStreaming(handler, invocation) : await call(handler, invocation);
-    const { body, contentType } = answer instanceof Streamed ? answer : { body: serialize(answer) };
-    await api.respond(requestId, body, contentType);
+    if (handler[STREAMING]) await serveStreaming(api, handler, invocation);
+    else await api.respond(requestId, serialize(await call(handler, invocation)));
   } catch (error) {
     logError("Invoke Error", error);
     await api.fail(requestId, error);
@@ -426,17 +473,10 @@ function setTraceId(traceId) {
 const HTTP_INTEGRATION = "application/vnd.awslambda.http-integration-response";
 const PRELUDE_END = Buffer.alloc(8);
 
-/** What a streaming handler wrote. It is sent whole when the stream has ended. */
-class Streamed {
-  constructor(body, contentType) {
-    this.body = body;
-    this.contentType = contentType;
-  }
-}
-
 function defineStreaming() {
   globalThis.awslambda = {
-    streamifyResponse: (handler) => Object.assign(handler, { [STREAMING]: "response" }),
+    streamifyResponse: (handler, options) =>
+      Object.assign(handler, { [STREAMING]: "response", [HIGH_WATER_MARK]: options?.highWaterMark }),
     HttpResponseStream: {
       from: (stream, prelude) => {
         stream.setContentType(HTTP_INTEGRATION);
@@ -448,24 +488,40 @@ function defineStreaming() {
   };
 }
 
-async function callStreaming(handler, { headers, body }) {
+/**
+ * Calls a streaming handler. What it writes goes out as it is written, no faster than the caller takes it. An error
+ * before the first byte is the invocation's; a later one is told at the end of the answer.
+ */
+async function serveStreaming(api, handler, { headers, body }) {
   const { Writable } = require("node:stream");
-  const chunks = [];
+  const { finished } = require("node:stream/promises");
+  const requestId = headers["lambda-runtime-aws-request-id"];
   let contentType = "application/octet-stream";
+  let answer;
+  let over = false;
+  const begun = () => (answer ??= api.stream(requestId, contentType));
   const stream = new Writable({
-    write: (chunk, _encoding, written) => {
-      chunks.push(chunk);
-      written();
-    },
+    highWaterMark: handler[HIGH_WATER_MARK],
+    write: (chunk, _encoding, written) => (over || chunk.length === 0 ? written() : begun().write(chunk, written)),
   });
   stream.setContentType = (type) => {
     contentType = String(type).replace(/[^\x20-\x7e]/g, "?");
   };
-  const returned = handler(JSON.parse(body), stream, contextFields(headers));
-  if (typeof returned?.then !== "function") throw new Error("Streaming does not support non-async handlers.");
-  await returned;
-  if (!stream.writableEnded) throw new Error("Response stream is not finished.");
-  return new Streamed(Buffer.concat(chunks), contentType);
+  stream.on("error", () => {}); // Told by `finished` below.
+  try {
+    const returned = handler(JSON.parse(body), stream, contextFields(headers));
+    if (typeof returned?.then !== "function") throw new Error("Streaming does not support non-async handlers.");
+    await returned;
+    if (!stream.writableEnded) throw new Error("Response stream is not finished.");
+    await finished(stream);
+  } catch (error) {
+    over = true;
+    if (answer === undefined) throw error;
+    logError("Invoke Error", error);
+    await answer.end(error);
+    return;
+  }
+  await begun().end();
 }
 
 // --- Starting -------------------------------------------------------------------------------------------------------

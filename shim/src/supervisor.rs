@@ -28,6 +28,9 @@ use crate::runtime_api::{self, AnswerSource, Awaited, Heard, Request, RuntimeApi
 /// Time between the two signals when the shim itself is asked to end.
 const TERM_GRACE: Duration = Duration::from_millis(500);
 
+/// Time in which a runtime whose connection broke within an answer may turn out to have died.
+const DEATH_GRACE: Duration = Duration::from_millis(200);
+
 /// The shim can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -252,6 +255,9 @@ impl Supervisor {
             }
             Heard::Aborted => {
                 self.answer = None;
+                if self.lifecycle.streams() {
+                    self.wait_for_death().await?;
+                }
                 self.lifecycle.on_answer_aborted(&mut self.actions);
                 return Ok(());
             }
@@ -267,6 +273,15 @@ impl Supervisor {
         self.answer = None;
         self.act().await?;
         let _ = taken.send(());
+        Ok(())
+    }
+
+    /// A process that dies closes its connections first. Its end says more than a connection that broke.
+    async fn wait_for_death(&mut self) -> Result<(), RunError> {
+        let deadline = Instant::now() + DEATH_GRACE;
+        while self.runtime.is_some() && tokio::time::timeout_at(deadline, self.deaths.recv()).await.is_ok() {
+            self.on_deaths()?;
+        }
         Ok(())
     }
 

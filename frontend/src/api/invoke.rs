@@ -1,5 +1,7 @@
 //! Invoke.
 
+mod streaming;
+
 use std::fmt::Write;
 
 use axum::body::Body;
@@ -9,11 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hearth_daemon::Clock;
 use hearth_domain::limits::{ASYNC_REQUEST_MAX_BYTES, CLIENT_CONTEXT_MAX_BYTES};
-use hearth_domain::{FunctionResponse, Version};
+use hearth_domain::{FunctionResponse, RequestId, Version};
 use hearth_store::FunctionRecord;
 use hearth_store::catalog::FunctionState;
 use hearth_store::event::Event;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde::de::IgnoredAny;
 
 use super::call::Call;
@@ -41,15 +43,7 @@ impl Api {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let resolved = self.resolved(&call, &target).await?;
         let record = &resolved.record;
-        match &record.state {
-            FunctionState::Active => {}
-            FunctionState::Pending => {
-                return Err(not_now("The function is currently in the following state: Pending"));
-            }
-            FunctionState::Failed { reason } => {
-                return Err(not_now(&format!("The function is currently in the following state: Failed. {reason}")));
-            }
-        }
+        check_active(record)?;
         let payload = read_payload(&call, invocation_type).await?;
         match invocation_type {
             InvocationType::DryRun => reply(204, record.function.version, Body::empty()),
@@ -67,17 +61,8 @@ impl Api {
         log_tail: bool,
     ) -> Result<Response, ApiError> {
         let trace_id = trace_id(call);
-        let answer = self.invoker.invoke(Invocation {
-            request_id: call.request_id.clone(),
-            function: self.specs.of(record),
-            payload,
-            invoked_arn: target.arn(call.addressee(&self.config.region)),
-            client_context: client_context(call)?,
-            trace_id: Some(trace_id.clone()),
-            log_tail,
-            capacity_wait: self.config.capacity_wait,
-        });
-        let Answer { response, log_tail } = answer.await?;
+        let invocation = self.invocation(call, target, record, payload, &trace_id, log_tail)?;
+        let Answer { response, log_tail } = self.invoker.invoke(invocation).await?;
         let (document, failed) = match response {
             FunctionResponse::Success(document) => (document, false),
             FunctionResponse::Error(error) => (error.document, true),
@@ -94,6 +79,27 @@ impl Api {
             headers.insert("x-amz-log-result", tail);
         }
         Ok(response)
+    }
+
+    fn invocation(
+        &self,
+        call: &Call,
+        target: &Target,
+        record: &FunctionRecord,
+        payload: Bytes,
+        trace_id: &str,
+        log_tail: bool,
+    ) -> Result<Invocation, ApiError> {
+        Ok(Invocation {
+            request_id: call.request_id.clone(),
+            function: self.specs.of(record),
+            payload,
+            invoked_arn: target.arn(call.addressee(&self.config.region)),
+            client_context: client_context(call)?,
+            trace_id: Some(trace_id.to_owned()),
+            log_tail,
+            capacity_wait: self.config.capacity_wait,
+        })
     }
 
     /// The event is on disk when the 202 goes out.
@@ -122,6 +128,17 @@ impl Api {
         };
         self.deps.events.push(event).await?;
         reply(202, record.function.version, Body::empty())
+    }
+}
+
+/// Whether the function can run.
+pub(super) fn check_active(record: &FunctionRecord) -> Result<(), ApiError> {
+    match &record.state {
+        FunctionState::Active => Ok(()),
+        FunctionState::Pending => Err(not_now("The function is currently in the following state: Pending")),
+        FunctionState::Failed { reason } => {
+            Err(not_now(&format!("The function is currently in the following state: Failed. {reason}")))
+        }
     }
 }
 
@@ -172,14 +189,19 @@ fn check_json(payload: &[u8]) -> Result<(), ApiError> {
     })
 }
 
-/// The caller's trace, or one that begins here, in X-Ray's form: the time and 96 bits, here of the request's id.
 fn trace_id(call: &Call) -> String {
-    if let Some(given) = call.header("x-amzn-trace-id").filter(|id| !id.is_empty() && id.len() <= TRACE_ID_MAX_BYTES) {
+    new_trace_id(&call.parts.headers, &call.request_id)
+}
+
+/// The caller's trace, or one that begins here, in X-Ray's form: the time and 96 bits, here of the request's id.
+pub(super) fn new_trace_id(headers: &HeaderMap, request_id: &RequestId) -> String {
+    let given = headers.get("x-amzn-trace-id").and_then(|id| id.to_str().ok());
+    if let Some(given) = given.filter(|id| !id.is_empty() && id.len() <= TRACE_ID_MAX_BYTES) {
         return given.to_owned();
     }
     let mut root = String::with_capacity(48);
     let _ = write!(root, "Root=1-{:08x}-", Clock::unix_ms() / 1_000);
-    root.extend(call.request_id.as_str().chars().filter(|digit| *digit != '-').take(24));
+    root.extend(request_id.as_str().chars().filter(|digit| *digit != '-').take(24));
     root.push_str(";Sampled=0");
     root
 }

@@ -148,7 +148,9 @@ const INVOCATION: &[Route] = &[
         "POST",
         "/2021-11-15/functions/{FunctionName}/response-streaming-invocations",
         "InvokeWithResponseStream",
-    ),
+    )
+    .served(action!(invoke_with_response_stream))
+    .body_max(SYNC_REQUEST_MAX_BYTES),
 ];
 
 /// Aliases.

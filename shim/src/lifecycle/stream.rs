@@ -21,6 +21,11 @@ impl<P: Poll> Lifecycle<P> {
         self.invocation.as_ref().is_some_and(|invocation| invocation.streaming)
     }
 
+    /// Whether the worker has a part of the answer under way.
+    pub fn streams(&self) -> bool {
+        self.stream.is_some()
+    }
+
     /// Whether the next piece may be sent, however large.
     pub fn may_stream(&self) -> bool {
         self.stream.as_ref().is_none_or(|stream| stream.credit >= stream_cost(STREAM_CHUNK_MAX_BYTES))
