@@ -1,6 +1,7 @@
 //! Client commands, one a file. Each speaks the public API and writes its result to standard output.
 
 mod bench;
+mod channels;
 mod completions;
 mod dead_letters;
 mod deploy;
@@ -37,6 +38,10 @@ pub(crate) enum ClientCommand {
     Workers(OnPlatform<workers::Workers>),
     /// List events that were given up
     DeadLetters(OnPlatform<dead_letters::DeadLetters>),
+    /// List queues and topics, or the messages in one
+    Queue(OnPlatform<channels::Queue>),
+    /// Show the events that came to event buses
+    Events(OnPlatform<channels::Events>),
     /// Say what this machine can run, and what to do about the rest
     Doctor(doctor::Doctor),
     /// Measure how fast sandboxes start here and what they cost: boot, restore, density
@@ -74,6 +79,8 @@ impl ClientCommand {
             Self::Usage(command) => command.run(variable),
             Self::Workers(command) => command.run(variable),
             Self::DeadLetters(command) => command.run(variable),
+            Self::Queue(command) => command.run(variable),
+            Self::Events(command) => command.run(variable),
             Self::Doctor(doctor) => doctor.run(),
             Self::Bench(bench) => bench.run(),
             Self::Completions(completions) => completions.run(),

@@ -17,6 +17,7 @@ mod delete;
 mod event_invoke;
 mod hearth;
 mod invoke;
+mod invoke_async;
 mod paging;
 mod publish;
 mod read;
@@ -24,6 +25,7 @@ pub(crate) mod routes;
 pub(crate) mod runtimes;
 mod services;
 mod specs;
+mod sqs;
 mod update;
 
 use std::collections::BTreeSet;

@@ -97,6 +97,8 @@ pub struct MessageCounts {
     pub in_flight: usize,
     /// Can't be received yet for the first time.
     pub delayed: usize,
+    /// When the next of the hidden ones can be received, Unix milliseconds.
+    pub next_visible_unix_ms: Option<u64>,
 }
 
 /// A message that was not added.

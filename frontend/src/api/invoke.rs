@@ -103,7 +103,7 @@ impl Api {
     }
 
     /// The event is on disk when the 202 goes out.
-    async fn accept_event(
+    pub(super) async fn accept_event(
         &self,
         call: &Call,
         target: &Target,
@@ -156,6 +156,11 @@ fn read_headers(call: &Call) -> (InvocationType, bool) {
         _ => InvocationType::RequestResponse,
     };
     (invocation_type, log_type.as_deref() == Some("Tail"))
+}
+
+/// The payload of an event.
+pub(super) async fn read_event(call: &Call) -> Result<Bytes, ApiError> {
+    read_payload(call, InvocationType::Event).await
 }
 
 /// The payload, known to be JSON; an absent one is an empty document.

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use axum::response::Response;
-use hearth_domain::limits::{BUNDLE_ZIP_MAX_BYTES, SYNC_REQUEST_MAX_BYTES};
+use hearth_domain::limits::{BUNDLE_ZIP_MAX_BYTES, INVOKE_ASYNC_MAX_BYTES, SYNC_REQUEST_MAX_BYTES};
 
 use super::Api;
 use super::call::Call;
@@ -68,7 +68,7 @@ impl Route {
     }
 
     /// With another largest body.
-    const fn body_max(self, bytes: usize) -> Self {
+    pub(super) const fn body_max(self, bytes: usize) -> Self {
         Self { body_max_bytes: bytes, ..self }
     }
 
@@ -140,7 +140,9 @@ const FUNCTIONS: &[Route] = &[
 
 /// Invocations.
 const INVOCATION: &[Route] = &[
-    Route::new("POST", "/2014-11-13/functions/{FunctionName}/invoke-async", "InvokeAsync"),
+    Route::new("POST", "/2014-11-13/functions/{FunctionName}/invoke-async", "InvokeAsync")
+        .served(action!(invoke_async))
+        .body_max(INVOKE_ASYNC_MAX_BYTES),
     Route::new("POST", "/2015-03-31/functions/{FunctionName}/invocations", "Invoke")
         .served(action!(invoke))
         .body_max(SYNC_REQUEST_MAX_BYTES),
@@ -261,6 +263,10 @@ const SETTINGS: &[Route] = &[
 
 /// Ours, for `hearth` and for the links that GetFunction gives.
 const HEARTH: &[Route] = &[
+    Route::new("GET", "/hearth/v1/channels", "HearthChannels").served(action!(hearth_channels)),
+    Route::new("GET", "/hearth/v1/channels/{Kind}/{Name}/messages", "HearthMessages").served(action!(hearth_messages)),
+    Route::new("DELETE", "/hearth/v1/channels/{Kind}/{Name}/messages/{Number}", "HearthDeleteMessage")
+        .changes(action!(hearth_delete_message)),
     Route::new("GET", "/hearth/v1/dead-letters", "HearthDeadLetters").served(action!(hearth_dead_letters)),
     Route::new("GET", "/hearth/v1/functions/{FunctionName}/code", "HearthCode").served(action!(hearth_code)),
     Route::new("GET", "/hearth/v1/functions/{FunctionName}/logs", "HearthLogs").served(action!(hearth_logs)),

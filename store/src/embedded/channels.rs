@@ -93,6 +93,9 @@ impl Channels {
         let mut counts = MessageCounts::default();
         for held in self.channels.get(channel).into_iter().flat_map(BTreeMap::values) {
             let hidden = held.hidden_until_unix_ms > now_unix_ms;
+            if hidden && counts.next_visible_unix_ms.is_none_or(|next| held.hidden_until_unix_ms < next) {
+                counts.next_visible_unix_ms = Some(held.hidden_until_unix_ms);
+            }
             match (hidden, held.receive_count) {
                 (false, _) => counts.visible += 1,
                 (true, 0) => counts.delayed += 1,
@@ -118,7 +121,10 @@ mod tests {
             channels.added("q", number, 0);
         }
         channels.added("q", 4, 50);
-        assert_eq!(channels.counts("q", 10), MessageCounts { visible: 3, in_flight: 0, delayed: 1 });
+        assert_eq!(
+            channels.counts("q", 10),
+            MessageCounts { visible: 3, in_flight: 0, delayed: 1, next_visible_unix_ms: Some(50) }
+        );
         assert_eq!(numbers(&channels.receive("q", 10, 40, 2)), [1, 2]);
         assert_eq!(numbers(&channels.receive("q", 10, 40, 9)), [3]);
         assert!(channels.receive("q", 39, 80, 9).is_empty());
@@ -127,7 +133,10 @@ mod tests {
         let again = channels.receive("q", 50, 90, 9);
         assert_eq!(numbers(&again), [3, 4]);
         assert_eq!((again[0].receive_count, again[0].first_received_unix_ms), (2, 10));
-        assert_eq!(channels.counts("q", 50), MessageCounts { visible: 0, in_flight: 3, delayed: 0 });
+        assert_eq!(
+            channels.counts("q", 50),
+            MessageCounts { visible: 0, in_flight: 3, delayed: 0, next_visible_unix_ms: Some(90) }
+        );
     }
 
     #[test]
