@@ -27,12 +27,6 @@ pub const STREAMED_RESPONSE_MAX_BYTES: u64 = 200 * 1024 * 1024;
 pub const ASYNC_REQUEST_MAX_BYTES: usize = 1024 * 1024;
 /// Largest payload of the deprecated InvokeAsync, bytes (256 KB).
 pub const INVOKE_ASYNC_MAX_BYTES: usize = 256 * 1024;
-/// Most retries of an asynchronous invocation after function errors (service model, `MaximumRetryAttempts`).
-pub const ASYNC_RETRIES_MAX: u32 = 2;
-/// Smallest maximum age of an asynchronous invocation, seconds (service model, `MaximumEventAgeInSeconds`).
-pub const ASYNC_AGE_MIN_S: u32 = 60;
-/// Largest maximum age of an asynchronous invocation, seconds: 6 hours.
-pub const ASYNC_AGE_MAX_S: u32 = 21_600;
 /// Largest message of a queue, its attributes included, bytes (SQS quotas: 1 MiB).
 pub const QUEUE_MESSAGE_MAX_BYTES: usize = 1024 * 1024;
 /// Largest message of a topic, bytes (SNS quotas: 256 KB).

@@ -302,7 +302,7 @@ def test_records_survive_kill_9(own, deploy_on):
     )
     role, acknowledged = platform.role("frontend"), set()
     for _ in range(2):
-        acknowledged |= {send(client, name, {"n": n}) for n in range(40)}
+        acknowledged |= {send(client, name, {"n": n}) for n in range(25)}
         platform.kill(role)
         platform.restart(role)
 

@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hearth_daemon::Clock;
-use hearth_domain::limits::{ASYNC_AGE_MAX_S, ASYNC_AGE_MIN_S, ASYNC_RETRIES_MAX};
 use hearth_domain::{AccountId, FunctionName, Version};
 use hearth_store::document::{CommitError, Expected};
 use serde::{Deserialize, Serialize};
@@ -18,12 +15,13 @@ use serde::{Deserialize, Serialize};
 use super::call::Call;
 use super::changes::modified_after;
 use super::configuration::function_arn;
+use super::paging::{Page, after_marker};
 use super::{Api, json};
 use crate::asynchronous::channels::CreateError;
 use crate::asynchronous::configuration::EventInvokeConfig;
 use crate::asynchronous::target::{Home, Target as Destination};
 use crate::errors::{ApiError, Code};
-use crate::validation::{NameForm, Target, ValidationErrors};
+use crate::validation::{NameForm, Target};
 
 /// Most configurations in one page (service model, `MaxFunctionEventInvokeConfigListItems`).
 const PAGE_MAX: u32 = 50;
@@ -107,19 +105,17 @@ impl Api {
             return Err(no_function());
         }
         let below = EventInvokeConfig::path(account, &target.name, "");
-        let marker = call.query("Marker").map(|marker| read_marker(&marker)).transpose()?;
-        let after = marker.map(|qualifier| format!("{below}{qualifier}"));
-        // One more than asked for tells whether there is another page.
-        let mut found = self.event_invoke_configs.scan(&below, after.as_deref(), max + 1).await?;
-        let is_last = found.len() <= max;
-        found.truncate(max);
+        let after = after_marker(&call)?.map(|qualifier| format!("{below}{qualifier}"));
+        let mut page = Page::new(max);
+        for found in self.event_invoke_configs.scan(&below, after.as_deref(), max + 1).await? {
+            page.add(found);
+        }
         let qualifier = |path: &str| path.strip_prefix(&below).unwrap_or_default().to_owned();
-        let last = found.last().filter(|_| !is_last).map(|(path, _)| URL_SAFE_NO_PAD.encode(qualifier(path)));
-        let view = |(path, config): &(String, hearth_store::document::Found<EventInvokeConfig>)| {
-            let arn = format!("{}:{}", function_arn(&self.config.region, account, &target.name, None), qualifier(path));
-            View::of(&config.value, arn)
-        };
-        json(200, &List { function_event_invoke_configs: found.iter().map(view).collect(), next_marker: last })
+        let (found, next_marker) = page.finish(|(path, _)| qualifier(path));
+        let function = function_arn(&self.config.region, account, &target.name, None);
+        let views =
+            found.iter().map(|(path, config)| View::of(&config.value, format!("{function}:{}", qualifier(path))));
+        json(200, &List { function_event_invoke_configs: views.collect(), next_marker })
     }
 
     pub(super) async fn delete_function_event_invoke_config(&self, call: Call) -> Result<Response, ApiError> {
@@ -209,14 +205,6 @@ impl Api {
 
 impl Request {
     fn check(&self) -> Result<(), ApiError> {
-        let mut errors = ValidationErrors::default();
-        if let Some(retries) = self.maximum_retry_attempts {
-            errors.check_range(retries, "maximumRetryAttempts", 0, ASYNC_RETRIES_MAX);
-        }
-        if let Some(age) = self.maximum_event_age_in_seconds {
-            errors.check_range(age, "maximumEventAgeInSeconds", ASYNC_AGE_MIN_S, ASYNC_AGE_MAX_S);
-        }
-        errors.finish()?;
         let says_something = self.maximum_retry_attempts.is_some()
             || self.maximum_event_age_in_seconds.is_some()
             || self.destination_config.is_some();
@@ -279,11 +267,6 @@ fn in_java(config: &DestinationConfig) -> String {
     };
     let (success, failure) = (shown("OnSuccess", &config.on_success), shown("OnFailure", &config.on_failure));
     format!("DestinationConfig(onSuccess={success}, onFailure={failure})")
-}
-
-fn read_marker(marker: &str) -> Result<String, ApiError> {
-    let read = URL_SAFE_NO_PAD.decode(marker).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    read.ok_or_else(|| ApiError::invalid_parameter("Invalid marker. Use the NextMarker of the page before."))
 }
 
 fn no_function() -> ApiError {
