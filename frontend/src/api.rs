@@ -18,6 +18,8 @@ mod event_invoke;
 mod hearth;
 mod invoke;
 mod invoke_async;
+mod layers;
+mod logs;
 mod paging;
 mod publish;
 mod read;
@@ -54,6 +56,7 @@ use crate::asynchronous::configuration::EventInvokeConfig;
 use crate::change_locks::ChangeLocks;
 use crate::errors::{ApiError, Code};
 use crate::invocation::Invoker;
+use crate::layers::Layers;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
 use crate::model;
@@ -77,6 +80,7 @@ pub(crate) struct Api {
     event_invoke_configs: Collection<EventInvokeConfig>,
     channels: Channels,
     aliases: Collection<Alias>,
+    layers: Layers,
     pub(crate) invoker: Arc<Invoker>,
     activator: Activator,
     metering: Arc<Metering>,
@@ -112,6 +116,7 @@ impl Api {
         let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
         let event_invoke_configs = Collection::new(deps.documents.clone());
         let channels = Channels::new(deps.documents.clone());
+        let layers = Layers::new(deps.documents.clone());
         Self {
             config,
             deps,
@@ -119,6 +124,7 @@ impl Api {
             resolver,
             event_invoke_configs,
             channels,
+            layers,
             invoker,
             metering,
             activator,

@@ -88,6 +88,9 @@ codes! {
     SerializationException 400 Plain,
     UnknownOperationException 404 Plain,
     RequestTimeoutException 408 Plain,
+    InvalidParameterException 400 Plain,
+    ResourceAlreadyExistsException 400 Plain,
+    PolicyLengthExceededException 400 User,
     InvalidParameterValueException 400 User,
     InvalidRequestContentException 400 User,
     MissingParameter 400 Plain,
@@ -192,7 +195,12 @@ impl ApiError {
             Wire::Query => (self.query_xml(request_id), "text/xml"),
         };
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = match (wire, self.code.status()) {
+            // There every mistake of the caller's is a plain 400.
+            (Wire::Json11, 404) => 400,
+            (_, status) => status,
+        };
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert("x-amzn-errortype", HeaderValue::from_static(self.code.name()));

@@ -21,6 +21,7 @@ use crate::asynchronous;
 use crate::bundle_cleanup;
 use crate::change_locks::ChangeLocks;
 use crate::invocation::{EventRuns, Invoker};
+use crate::layers::Layers;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
 use crate::resolution::Resolver;
@@ -82,7 +83,7 @@ impl Frontend {
         let changes = Arc::new(ChangeLocks::default());
         let activator = Activator::new(deps.catalog.clone(), deps.manager.clone(), changes.clone(), tasks.clone());
         activator.resume().await?;
-        bundle_cleanup::start(deps.catalog.clone(), deps.bundles.clone(), &tasks);
+        bundle_cleanup::start(deps.catalog.clone(), Layers::new(deps.documents.clone()), deps.bundles.clone(), &tasks);
         let (connections, stop_serving) = (TaskTracker::new(), CancellationToken::new());
         let works = Works {
             invoker,

@@ -22,6 +22,8 @@ pub mod event_stream;
 mod frontend;
 pub mod function_url;
 pub mod invocation;
+pub mod layers;
+pub mod logs;
 pub mod metering;
 mod metrics;
 pub mod model;

@@ -4,6 +4,7 @@
 //! Absent on purpose: anything that needs the catalog or the fleet.
 
 mod environment;
+mod logging;
 mod settings;
 mod target;
 

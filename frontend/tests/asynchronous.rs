@@ -185,6 +185,7 @@ fn function(name: &str, dead_letter_target: Option<String>) -> FunctionRecord {
         environment: None,
         bundle: BundleDigest([0; 32]),
         code_size: 0,
+        unzipped_bytes: 0,
         last_modified_unix_ms: 0,
         dead_letter_target,
         tags: BTreeMap::new(),

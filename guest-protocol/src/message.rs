@@ -122,6 +122,9 @@ pub struct Init {
     /// Wall clock of the host, Unix milliseconds; 0 if not told. A microVM's own clock drifts.
     #[prost(uint64, tag = "15")]
     pub unix_ms: u64,
+    /// In a microVM: the drive with the code has it in the directory `task`, and the function's layers in `opt`.
+    #[prost(bool, tag = "7")]
+    pub layers_in_code: bool,
 }
 
 /// Limits within a microVM.

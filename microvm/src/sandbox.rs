@@ -152,6 +152,12 @@ pub trait Launcher: Send + Sync + 'static {
         Ok(code.to_owned())
     }
 
+    /// Whether sandboxes have layers in the image of their code, which then has the directories `task` and `opt`: there is
+    /// no [`Sandbox::attach_layers`] then.
+    fn layers_in_code(&self) -> bool {
+        false
+    }
+
     /// Starts a sandbox from a snapshot. Its first process goes on where it was; it has a new channel in place of the
     /// old, and has to be told that it is another now.
     async fn restore(&self, spec: RestoreSpec) -> Result<Box<dyn Sandbox>, RestoreError> {
@@ -224,6 +230,13 @@ pub trait Sandbox: Send + Sync + 'static {
     /// namespace. `code` is what [`Launcher::prepare_code`] made. In a microVM it is there as a drive, which the first
     /// process mounts. At most once.
     async fn attach_code(&mut self, code: &Path) -> Result<PathBuf, SandboxError>;
+
+    /// Makes a directory of merged layers visible, read-only, and says where: `/opt`, except where there is no mount
+    /// namespace. At most once. Not for kinds with [`Launcher::layers_in_code`].
+    async fn attach_layers(&mut self, layers: &Path) -> Result<PathBuf, SandboxError> {
+        let source = std::io::ErrorKind::Unsupported.into();
+        Err(SandboxError { id: self.id().to_owned(), step: format!("attach {}", layers.display()), source })
+    }
 
     /// Sets new limits. Lowering memory below what is in use fails.
     async fn set_limits(&self, limits: Limits) -> Result<(), SandboxError>;

@@ -85,7 +85,7 @@ impl Guest {
     /// Puts the function's code where it is expected, and its limits in force. The code's drive may still be on its way:
     /// that is waited for.
     pub(crate) fn admit(&mut self, init: &Init) -> Result<(), SetupError> {
-        root::mount_code(Path::new(&init.task_root))?;
+        root::mount_code(Path::new(&init.task_root), init.layers_in_code)?;
         let Some(limits) = &init.limits else { return Ok(()) };
         root::resize_tmp(limits.tmp_bytes)?;
         self.cgroup.limit(limits).map_err(SetupError::at("set the limits"))

@@ -132,6 +132,9 @@ pub struct FunctionRecord {
     pub bundle: BundleDigest,
     /// Size of the zip, bytes.
     pub code_size: u64,
+    /// Size of its files, bytes; 0 if it was stored when nobody counted them.
+    #[serde(default)]
+    pub unzipped_bytes: u64,
     /// When code or configuration changed last, Unix milliseconds.
     pub last_modified_unix_ms: u64,
     /// Where failed asynchronous invocations go.

@@ -25,6 +25,7 @@ mod code;
 pub mod config;
 mod logs;
 mod metrics;
+mod platform_log;
 mod pool;
 mod pressure;
 mod report;

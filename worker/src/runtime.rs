@@ -22,7 +22,7 @@ use tracing::warn;
 pub(crate) use bootstrap::{Bootstraps, RUNTIME_DIR};
 use bootstrap::{JAVA_BOOTSTRAP, JAVA_FLAGS};
 pub(crate) use environment::{
-    FunctionEnvironment, LOG_STREAM_VARIABLE, credential_variables, log_stream_name, shim_environment,
+    FunctionEnvironment, LAYERS_ROOT, LOG_STREAM_VARIABLE, credential_variables, log_stream_name, shim_environment,
 };
 use host::Places;
 

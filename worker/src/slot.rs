@@ -31,6 +31,7 @@ use hearth_protocol::worker::{
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 pub(crate) use self::core::SlotBounds;
+pub(crate) use self::failure::{Failure, timed_out};
 use self::task::{Command, SlotTask};
 use crate::capacity::Admission;
 use crate::code::CodeCache;

@@ -94,10 +94,19 @@ pub(crate) fn end_lines(
     text
 }
 
+/// `INIT_START Runtime Version: … Runtime Version ARN: …`
+pub(crate) fn init_start_line(function: &FunctionSpec) -> String {
+    format!("INIT_START {}", runtime_version(function))
+}
+
 /// `RESTORE_START Runtime Version: … Runtime Version ARN: …`
 pub(crate) fn restore_start_line(function: &FunctionSpec) -> String {
+    format!("RESTORE_START {}", runtime_version(function))
+}
+
+fn runtime_version(function: &FunctionSpec) -> String {
     let (runtime, region) = (function.runtime, &function.region);
-    format!("RESTORE_START Runtime Version: {runtime}\tRuntime Version ARN: arn:aws:lambda:{region}::runtime:{runtime}")
+    format!("Runtime Version: {runtime}\tRuntime Version ARN: arn:aws:lambda:{region}::runtime:{runtime}")
 }
 
 /// `RESTORE_REPORT Restore Duration: …`
@@ -112,11 +121,12 @@ pub(crate) fn init_report_line(duration: Duration, within_call: bool, status: St
 }
 
 /// Never above the configured size: what the kernel counts beyond it (its own pages, rounding) is not the function's.
-fn used_mb(usage: &InvocationUsage) -> u64 {
+pub(crate) fn used_mb(usage: &InvocationUsage) -> u64 {
     usage.max_memory_used_bytes.div_ceil(BYTES_PER_MB).min(u64::from(usage.memory_mb))
 }
 
-fn whole_ms(duration: Duration) -> u64 {
+/// Begun milliseconds.
+pub(crate) fn whole_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 

@@ -21,7 +21,6 @@ use tokio_util::io::ReaderStream;
 
 use super::Api;
 use super::call::Call;
-use super::configuration::function_arn;
 use crate::errors::{ApiError, Code};
 use crate::sigv4::{Credentials, presign};
 use crate::validation::NameForm;
@@ -46,12 +45,18 @@ struct ZipFile(Vec<u8>);
 /// A zip that was found good.
 pub(super) struct CheckedZip {
     bytes: Bytes,
+    unzipped_bytes: u64,
 }
 
 impl CheckedZip {
     /// Its size, bytes.
     pub(super) fn size(&self) -> u64 {
         self.bytes.len() as u64
+    }
+
+    /// Size of its files, bytes.
+    pub(super) fn unzipped_bytes(&self) -> u64 {
+        self.unzipped_bytes
     }
 
     /// The digest it would be stored under.
@@ -83,14 +88,18 @@ impl Api {
 
     /// A link to a version's code, good for ten minutes for whoever has it.
     pub(super) fn code_link(&self, call: &Call, record: &FunctionRecord) -> Result<String, ApiError> {
+        let (name, version) = (&record.function.name, record.function.version.to_string().replace('$', "%24"));
+        self.link(call, &format!("/hearth/v1/functions/{name}/code?Qualifier={version}"))
+    }
+
+    /// A link to a path of ours, good for ten minutes for whoever has it.
+    pub(super) fn link(&self, call: &Call, path: &str) -> Result<String, ApiError> {
         let base = match &self.config.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("http://{}", call.header(header::HOST.as_str()).unwrap_or("localhost")),
         };
-        let (name, version) = (&record.function.name, record.function.version.to_string().replace('$', "%24"));
-        let uri: Uri = format!("{base}/hearth/v1/functions/{name}/code?Qualifier={version}")
-            .parse()
-            .map_err(|error: http::uri::InvalidUri| ApiError::internal(error))?;
+        let uri: Uri =
+            format!("{base}{path}").parse().map_err(|error: http::uri::InvalidUri| ApiError::internal(error))?;
         let credentials = Credentials {
             key_id: call.key.id.clone(),
             secret: call.key.secret.clone(),
@@ -104,12 +113,16 @@ impl Api {
     pub(super) async fn hearth_code(&self, call: Call) -> Result<Response, ApiError> {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let record = self.record(&call, &target).await?;
-        let path = self.deps.bundles.fetch(record.bundle).await?;
-        let arn = function_arn(&record.region, &record.function.account, &record.function.name, None);
-        let path = path.ok_or_else(|| ApiError::internal(format!("the bundle of {arn} is not in the store")))?;
+        self.bundle_response(record.bundle, record.function.name.as_str()).await
+    }
+
+    /// A zip of the store, to be saved under `name`.
+    pub(super) async fn bundle_response(&self, bundle: BundleDigest, name: &str) -> Result<Response, ApiError> {
+        let path = self.deps.bundles.fetch(bundle).await?;
+        let path = path.ok_or_else(|| ApiError::internal(format!("bundle {bundle} of {name} is not in the store")))?;
         let zip = File::open(&path).await.map_err(ApiError::internal)?;
         let length = zip.metadata().await.map_err(ApiError::internal)?.len();
-        let disposition = format!("attachment; filename=\"{}.zip\"", record.function.name);
+        let disposition = format!("attachment; filename=\"{name}.zip\"");
         Response::builder()
             .header(header::CONTENT_TYPE, "application/zip")
             .header(header::CONTENT_DISPOSITION, disposition)
@@ -145,8 +158,8 @@ fn check_zip(zip: Vec<u8>) -> Result<CheckedZip, ApiError> {
         let text = format!("Zipped size must be smaller than {BUNDLE_ZIP_MAX_BYTES} bytes");
         return Err(ApiError::new(Code::RequestEntityTooLargeException, text));
     }
-    inspect(&zip)?;
-    Ok(CheckedZip { bytes: zip.into() })
+    let unzipped_bytes = inspect(&zip)?.unzipped_bytes;
+    Ok(CheckedZip { bytes: zip.into(), unzipped_bytes })
 }
 
 #[cfg(test)]

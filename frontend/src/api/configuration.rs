@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hearth_domain::{AccountId, FunctionName, Version};
+use hearth_domain::{AccountId, FunctionName, LogLevel, Version};
 use hearth_store::FunctionRecord;
 use hearth_store::catalog::{FunctionState, UpdateStatus};
 use serde::Serialize;
@@ -47,6 +47,8 @@ pub(super) struct FunctionConfiguration<'a> {
     ephemeral_storage: EphemeralStorage,
     snap_start: SnapStart,
     logging_config: LoggingConfig,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<Layer<'a>>,
     #[serde(flatten)]
     state: Option<State<'a>>,
 }
@@ -104,7 +106,18 @@ struct SnapStart {
 #[serde(rename_all = "PascalCase")]
 struct LoggingConfig {
     log_format: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application_log_level: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_log_level: Option<&'static str>,
     log_group: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Layer<'a> {
+    arn: &'a str,
+    code_size: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -138,10 +151,8 @@ impl<'a> FunctionConfiguration<'a> {
             architectures: ["x86_64"],
             ephemeral_storage: EphemeralStorage { size: record.ephemeral_storage.get() },
             snap_start: SnapStart::of(record),
-            logging_config: LoggingConfig {
-                log_format: "Text",
-                log_group: format!("/aws/lambda/{}", record.function.name),
-            },
+            logging_config: LoggingConfig::of(record),
+            layers: record.layers.iter().map(|layer| Layer { arn: &layer.arn, code_size: layer.code_size }).collect(),
             state: (view == View::Whole).then(|| State::of(record)),
         }
     }
@@ -149,6 +160,18 @@ impl<'a> FunctionConfiguration<'a> {
     /// Under the ARN by which it was asked for.
     pub(super) fn under(self, arn: String) -> Self {
         Self { function_arn: arn, ..self }
+    }
+}
+
+impl LoggingConfig {
+    fn of(record: &FunctionRecord) -> Self {
+        let logging = &record.logging;
+        Self {
+            log_format: logging.format.name(),
+            application_log_level: logging.application_level.map(LogLevel::name),
+            system_log_level: logging.system_level.map(LogLevel::name),
+            log_group: logging.group_of(&record.function.name).to_string(),
+        }
     }
 }
 

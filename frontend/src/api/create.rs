@@ -14,6 +14,7 @@ use super::call::Call;
 use super::changes::new_revision;
 use super::code::CodeSource;
 use super::configuration::{FunctionConfiguration, View};
+use super::layers::check_unzipped;
 use super::runtimes::{Offer, not_offered, offer};
 use super::{Api, json};
 use crate::errors::ApiError;
@@ -59,6 +60,9 @@ impl Api {
             revision: new_revision(),
         };
         let mut record = with_defaults(function, &self.config.region, runtime);
+        if let Some(arns) = settings.layers() {
+            record.layers = self.function_layers(account, arns).await?;
+        }
         settings.apply(&mut record)?;
         record.tags = request.tags.unwrap_or_default();
         if let Offer::NotOffered(offered) = offer(&*self.deps.manager, record.runtime).await {
@@ -68,7 +72,8 @@ impl Api {
             return Err(CatalogError::Exists(name).into());
         }
         let zip = request.code.unwrap_or_default().checked().await?;
-        record.code_size = zip.size();
+        (record.code_size, record.unzipped_bytes) = (zip.size(), zip.unzipped_bytes());
+        check_unzipped(&record)?;
         record.bundle = self.store_zip(zip).await?;
         record.last_modified_unix_ms = Clock::unix_ms();
         let _change = self.changes.lock(account, &name).await;
@@ -136,6 +141,7 @@ fn with_defaults(function: FunctionRef, region: &str, runtime: Runtime) -> Funct
         environment: None,
         bundle: BundleDigest([0; 32]),
         code_size: 0,
+        unzipped_bytes: 0,
         last_modified_unix_ms: 0,
         dead_letter_target: None,
         tags: BTreeMap::new(),

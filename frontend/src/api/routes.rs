@@ -63,7 +63,7 @@ impl Route {
     }
 
     /// Served by `action`, which is carried through once it has begun.
-    const fn changes(self, action: Action) -> Self {
+    pub(super) const fn changes(self, action: Action) -> Self {
         Self { action: Some(action), changes: true, ..self }
     }
 
@@ -197,19 +197,29 @@ const CONCURRENCY: &[Route] = &[
 
 /// Layers and their policies.
 const LAYERS: &[Route] = &[
-    Route::new("GET", "/2018-10-31/layers", "GetLayerVersionByArn").with_query("find"),
-    Route::new("GET", "/2018-10-31/layers", "ListLayers"),
-    Route::new("GET", "/2018-10-31/layers/{LayerName}/versions", "ListLayerVersions"),
-    Route::new("POST", "/2018-10-31/layers/{LayerName}/versions", "PublishLayerVersion"),
-    Route::new("DELETE", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", "DeleteLayerVersion"),
-    Route::new("GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", "GetLayerVersion"),
-    Route::new("GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", "GetLayerVersionPolicy"),
-    Route::new("POST", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", "AddLayerVersionPermission"),
+    Route::new("GET", "/2018-10-31/layers", "GetLayerVersionByArn")
+        .with_query("find")
+        .served(action!(get_layer_version_by_arn)),
+    Route::new("GET", "/2018-10-31/layers", "ListLayers").served(action!(list_layers)),
+    Route::new("GET", "/2018-10-31/layers/{LayerName}/versions", "ListLayerVersions")
+        .served(action!(list_layer_versions)),
+    Route::new("POST", "/2018-10-31/layers/{LayerName}/versions", "PublishLayerVersion")
+        .changes(action!(publish_layer_version))
+        .body_max(UPLOAD_MAX_BYTES),
+    Route::new("DELETE", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", "DeleteLayerVersion")
+        .changes(action!(delete_layer_version)),
+    Route::new("GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", "GetLayerVersion")
+        .served(action!(get_layer_version)),
+    Route::new("GET", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", "GetLayerVersionPolicy")
+        .served(action!(get_layer_version_policy)),
+    Route::new("POST", "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", "AddLayerVersionPermission")
+        .changes(action!(add_layer_version_permission)),
     Route::new(
         "DELETE",
         "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}",
         "RemoveLayerVersionPermission",
-    ),
+    )
+    .changes(action!(remove_layer_version_permission)),
 ];
 
 /// Function URLs.
@@ -270,6 +280,7 @@ const HEARTH: &[Route] = &[
     Route::new("GET", "/hearth/v1/dead-letters", "HearthDeadLetters").served(action!(hearth_dead_letters)),
     Route::new("GET", "/hearth/v1/functions/{FunctionName}/code", "HearthCode").served(action!(hearth_code)),
     Route::new("GET", "/hearth/v1/functions/{FunctionName}/logs", "HearthLogs").served(action!(hearth_logs)),
+    Route::new("GET", "/hearth/v1/layer", "HearthLayer").served(action!(hearth_layer)),
     Route::new("GET", "/hearth/v1/usage", "HearthUsage").served(action!(hearth_usage)),
     Route::new("GET", "/hearth/v1/workers", "HearthWorkers").served(action!(hearth_workers)),
 ];

@@ -28,7 +28,7 @@ pub(super) struct Service {
 static LAMBDA: Service = Service { name: SERVICE, wire: Wire::RestJson, is_global: false, route: None };
 
 /// CloudWatch Logs: a subset.
-const LOGS: &Route = &Route::new("POST", "/", "Logs");
+const LOGS: &Route = &Route::new("POST", "/", "Logs").changes(|api, call| Box::pin(api.logs(call)));
 /// Simple Queue Service: a subset.
 const SQS: &Route = &Route::new("POST", "/", "Sqs").served(|api, call| Box::pin(api.sqs(call))).body_max(SQS_MAX_BYTES);
 /// Security Token Service: a subset.

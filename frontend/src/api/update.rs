@@ -13,6 +13,7 @@ use super::changes::{modified_after, new_revision};
 use super::code::CodeSource;
 use super::configuration::{FunctionConfiguration, View};
 use super::create::refuse_arm;
+use super::layers::check_unzipped;
 use super::runtimes::{Offer, not_offered, offer};
 use super::{Api, json};
 use crate::errors::{ApiError, Code};
@@ -49,7 +50,8 @@ impl Api {
         let _change = self.changes.lock(account, &name).await;
         let current = self.changeable(account, &name, request.revision_id.as_deref()).await?;
         let mut record = self.next_revision(&current);
-        record.code_size = zip.size();
+        (record.code_size, record.unzipped_bytes) = (zip.size(), zip.unzipped_bytes());
+        check_unzipped(&record)?;
         if request.dry_run == Some(true) {
             let shown = FunctionRecord { bundle: zip.digest(), code_size: zip.size(), ..(*current).clone() };
             return json(200, &FunctionConfiguration::of(&shown, false, View::Whole));
@@ -70,6 +72,10 @@ impl Api {
         let _change = self.changes.lock(account, &name).await;
         let current = self.changeable(account, &name, revision_id.as_deref()).await?;
         let mut record = self.next_revision(&current);
+        if let Some(arns) = settings.layers() {
+            record.layers = self.function_layers(account, arns).await?;
+            check_unzipped(&record)?;
+        }
         settings.apply(&mut record)?;
         if let Some(target) = &record.dead_letter_target {
             self.ensure_channel(account, target).await?;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::check_environment;
+use super::logging::{LoggingConfig, LoggingError};
 use crate::asynchronous::target::{ChannelKind, Home, Target};
 
 /// Settings of a request; what is `None` was not given.
@@ -32,7 +33,7 @@ pub struct Settings {
     snap_start: Option<SnapStart>,
     logging_config: Option<LoggingConfig>,
     vpc_config: Option<VpcConfig>,
-    layers: Option<Vec<IgnoredAny>>,
+    layers: Option<Vec<String>>,
     file_system_configs: Option<Vec<IgnoredAny>>,
     image_config: Option<IgnoredAny>,
     #[serde(rename = "KMSKeyArn")]
@@ -76,6 +77,9 @@ pub enum SettingsError {
          the own account and region; those without a target are kept for `hearth dead-letters`."
     )]
     DeadLetterTarget(String),
+    /// A `LoggingConfig` that contradicts itself.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
     /// Something of Lambda's that Hearth does not have.
     #[error("{0} is not supported by Hearth.")]
     Unsupported(&'static str),
@@ -113,21 +117,17 @@ struct SnapStart {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct LoggingConfig {
-    log_format: Option<String>,
-    application_log_level: Option<String>,
-    system_log_level: Option<String>,
-    log_group: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
 struct VpcConfig {
     subnet_ids: Option<Vec<String>>,
     security_group_ids: Option<Vec<String>>,
 }
 
 impl Settings {
+    /// `Layers`, if they are to be changed: ARNs of layer versions.
+    pub fn layers(&self) -> Option<&[String]> {
+        self.layers.as_deref()
+    }
+
     /// The runtime asked for.
     pub fn parsed_runtime(&self) -> Result<Option<Runtime>, SettingsError> {
         self.runtime.as_deref().map(str::parse).transpose().map_err(SettingsError::UnknownRuntime)
@@ -135,7 +135,7 @@ impl Settings {
 
     /// Puts what was given into `record`. The service model's constraints hold already ([`crate::model`]).
     pub fn apply(self, record: &mut FunctionRecord) -> Result<(), SettingsError> {
-        self.refuse_unsupported(record)?;
+        self.refuse_unsupported()?;
         if let Some(runtime) = self.parsed_runtime()? {
             record.runtime = runtime;
         }
@@ -164,32 +164,23 @@ impl Settings {
         if let Some(apply_on) = self.snap_start.and_then(|snap_start| snap_start.apply_on) {
             record.snap_start = apply_on == "PublishedVersions";
         }
+        if let Some(logging) = &self.logging_config {
+            record.logging = logging.applied(&record.logging, &record.function.name)?;
+        }
         replace(&mut record.role, self.role);
         replace(&mut record.handler, self.handler);
         replace(&mut record.description, self.description);
         Ok(())
     }
 
-    fn refuse_unsupported(&self, record: &FunctionRecord) -> Result<(), SettingsError> {
+    fn refuse_unsupported(&self) -> Result<(), SettingsError> {
         let any = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-        let logging = self.logging_config.as_ref();
-        let own_group = format!("/aws/lambda/{}", record.function.name);
         let refused = [
             ("VpcConfig", self.vpc_config.as_ref().is_some_and(|c| any(&c.subnet_ids) || any(&c.security_group_ids))),
-            ("Layers", self.layers.as_ref().is_some_and(|layers| !layers.is_empty())),
             ("FileSystemConfigs", self.file_system_configs.as_ref().is_some_and(|configs| !configs.is_empty())),
             ("ImageConfig", self.image_config.is_some()),
             ("KMSKeyArn", self.kms_key_arn.as_ref().is_some_and(|arn| !arn.is_empty())),
             ("TracingConfig mode Active", is(&self.tracing_config, |c| c.mode.as_deref() == Some("Active"))),
-            ("LoggingConfig format JSON", logging.is_some_and(|c| c.log_format.as_deref() == Some("JSON"))),
-            (
-                "A log level in LoggingConfig (it needs format JSON)",
-                logging.is_some_and(|c| c.application_log_level.is_some() || c.system_log_level.is_some()),
-            ),
-            (
-                "A log group other than the function's own",
-                logging.and_then(|c| c.log_group.as_ref()).is_some_and(|group| *group != own_group),
-            ),
         ];
         match refused.into_iter().find(|(_, given)| *given) {
             Some((what, _)) => Err(SettingsError::Unsupported(what)),

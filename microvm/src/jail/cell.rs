@@ -81,6 +81,16 @@ impl Cell {
         move |source| SandboxError { id: id.clone(), step: step.clone(), source }
     }
 
+    /// Shows a directory of the host inside.
+    async fn show(&self, directory: &Path, inside: &'static str) -> Result<PathBuf, SandboxError> {
+        let step = format!("attach {}", directory.display());
+        let directory = std::path::absolute(directory).map_err(self.failed(&step))?;
+        let mounts = Arc::clone(&self.remains.mounts);
+        let shown = self.shared.doorman.run(move |doorman| doorman.show(&mounts, &directory, inside)).await;
+        shown.and_then(|outcome| outcome).map_err(self.failed(&step))?;
+        Ok(PathBuf::from(inside))
+    }
+
     async fn freeze(&self, frozen: bool, step: &str) -> Result<(), SandboxError> {
         let remains = Arc::clone(&self.remains);
         let change = move || {
@@ -151,16 +161,16 @@ impl Sandbox for Cell {
     }
 
     async fn attach_code(&mut self, code: &Path) -> Result<PathBuf, SandboxError> {
-        let step = format!("attach {}", code.display());
         if self.code_attached {
-            return Err(self.failed(&step)(io::ErrorKind::AlreadyExists.into()));
+            return Err(self.failed(&format!("attach {}", code.display()))(io::ErrorKind::AlreadyExists.into()));
         }
-        let code = std::path::absolute(code).map_err(self.failed(&step))?;
-        let mounts = Arc::clone(&self.remains.mounts);
-        let attached = self.shared.doorman.run(move |doorman| doorman.attach_code(&mounts, &code)).await;
-        attached.and_then(|outcome| outcome).map_err(self.failed(&step))?;
+        let shown = self.show(code, root::TASK_ROOT).await?;
         self.code_attached = true;
-        Ok(PathBuf::from(root::TASK_ROOT))
+        Ok(shown)
+    }
+
+    async fn attach_layers(&mut self, layers: &Path) -> Result<PathBuf, SandboxError> {
+        self.show(layers, root::LAYERS_ROOT).await
     }
 
     async fn set_limits(&self, limits: Limits) -> Result<(), SandboxError> {

@@ -26,10 +26,10 @@ impl Doorman {
         Ok(Self { home: File::open("/proc/thread-self/ns/mnt")?.into() })
     }
 
-    /// Shows the host's directory `code` at [`root::TASK_ROOT`].
-    pub(super) fn attach_code(&self, mounts: &Arc<OwnedFd>, code: &Path) -> io::Result<()> {
-        let tree = root::detached(code)?;
-        self.inside(mounts, || root::attach(&tree, Path::new(root::TASK_ROOT)))
+    /// Shows the host's directory `directory` at `inside`: [`root::TASK_ROOT`] or [`root::LAYERS_ROOT`].
+    pub(super) fn show(&self, mounts: &Arc<OwnedFd>, directory: &Path, inside: &'static str) -> io::Result<()> {
+        let tree = root::detached(directory)?;
+        self.inside(mounts, || root::attach(&tree, Path::new(inside)))
     }
 
     /// Gives `/tmp` another size; fails if more is in it.

@@ -10,6 +10,7 @@
 //! | `/proc` | its own, read-only |
 //! | `/tmp` | its own, of its size |
 //! | `/var/task` | where code is attached |
+//! | `/opt` | where layers are attached |
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,6 +30,8 @@ use crate::sys::mount::Use;
 
 /// Where code is attached.
 pub(crate) const TASK_ROOT: &str = "/var/task";
+/// Where layers are attached.
+pub(crate) const LAYERS_ROOT: &str = "/opt";
 /// Where the first program is seen inside.
 pub(super) const INIT: &str = "/run/hearth/init";
 /// Tries to make the tree read-only while children are being started.

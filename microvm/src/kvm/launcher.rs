@@ -296,6 +296,10 @@ impl Launcher for KvmLauncher {
         format!("monitor {BUILD} kernel {} images {}", self.kernel.sha256, self.images.identity())
     }
 
+    fn layers_in_code(&self) -> bool {
+        true
+    }
+
     fn prepare_code(&self, code: &Path) -> io::Result<PathBuf> {
         let mut name = code.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         name.push(CODE_IMAGE_SUFFIX);

@@ -135,6 +135,11 @@ impl Sandbox for Running {
         Ok(code)
     }
 
+    async fn attach_layers(&mut self, layers: &Path) -> Result<PathBuf, SandboxError> {
+        // Without a mount namespace there is only the host's path.
+        fs::canonicalize(layers).map_err(|error| self.failed("attach layers", error))
+    }
+
     async fn set_limits(&self, limits: Limits) -> Result<(), SandboxError> {
         for pid in self.body.pids().into_iter().filter_map(Pid::from_raw) {
             limit_open_files(pid, limits.max_open_files).map_err(|error| self.failed("limit open files", error))?;

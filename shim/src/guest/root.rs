@@ -7,7 +7,8 @@
 //! | `/dev/shm` | memory, 64 MiB at most |
 //! | `/proc` | processes, to their owner only |
 //! | `/tmp` | memory, of the size the function has |
-//! | `/var/task` | the code image (`/dev/vdb`), when there is a function |
+//! | `/var/task` | the code image (`/dev/vdb`), when there is a function; with layers, its directory `task` |
+//! | `/opt` | the directory `opt` of the code image, when the function has layers |
 //! | everything the initramfs brought | bound at its path, read-only |
 //!
 //! Absent on purpose: `/sys`, terminals, and anything else to write to; as in the jail. An image has to have the
@@ -25,6 +26,8 @@ use super::{SetupError, devices};
 const ROOT_DRIVE: &str = "/dev/vda";
 /// The function's code; there from the start, empty until there is a function.
 const CODE_DRIVE: &str = "/dev/vdb";
+/// Where layers are seen.
+const LAYERS_ROOT: &str = "/opt";
 /// Where the new root is until it is the root.
 const NEW_ROOT: &str = "/new-root";
 /// What in the initramfs is not meant to be seen inside: our own, and the kernel's default.
@@ -80,13 +83,19 @@ pub(super) fn switch() -> Result<(), SetupError> {
     step("enter the root", rustix::process::chdir("/"))
 }
 
-/// Mounts the function's code, if this machine has a drive for it.
-pub(super) fn mount_code(task_root: &Path) -> Result<(), SetupError> {
+/// Mounts the function's code, if this machine has a drive for it, and the layers that are on the same drive.
+pub(super) fn mount_code(task_root: &Path, layers_in_code: bool) -> Result<(), SetupError> {
     let drive = match devices::filled(Path::new(CODE_DRIVE)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         drive => drive,
     };
-    mount_drive(CODE_DRIVE, drive, task_root)
+    mount_drive(CODE_DRIVE, drive, task_root)?;
+    if !layers_in_code {
+        return Ok(());
+    }
+    let lacks = "bind /opt (the runtime image has to have that directory)";
+    step(lacks, mount_bind(task_root.join("opt"), LAYERS_ROOT))?;
+    step("bind the code", mount_bind(task_root.join("task"), task_root))
 }
 
 /// Gives `/tmp` another size; fails if more is in it.

@@ -31,6 +31,7 @@ pub(crate) fn record(name: &str, revision: &str) -> FunctionRecord {
         environment: Some(BTreeMap::from([("KEY".into(), "välue".into())])),
         bundle: BundleDigest([7; 32]),
         code_size: 123,
+        unzipped_bytes: 0,
         last_modified_unix_ms: 1,
         dead_letter_target: None,
         tags: BTreeMap::new(),

@@ -67,6 +67,10 @@ impl Launcher for Prepares {
         unreachable!("{spec:?}")
     }
 
+    fn layers_in_code(&self) -> bool {
+        self.images
+    }
+
     fn prepare_code(&self, code: &Path) -> io::Result<PathBuf> {
         if !self.images {
             return Ok(code.to_owned());
@@ -113,7 +117,7 @@ fn dirs(root: &Path) -> usize {
 async fn many_who_ask_at_once_get_one_unpacking() {
     let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(1));
     let cache = open(root.path(), "boot", &bundles, 10_000);
-    let all = futures::future::join_all((0..20).map(|_| cache.get(digest(0)))).await;
+    let all = futures::future::join_all((0..20).map(|_| cache.get(CodeKey::Code(digest(0))))).await;
     assert_eq!(bundles.fetched.load(Ordering::Relaxed), 1);
     for lease in all {
         assert_eq!(fs::read(lease.unwrap().path().join("main.py")).unwrap(), [0; 1_000]);
@@ -126,12 +130,12 @@ async fn one_who_stops_waiting_leaves_the_code_to_the_next() {
     let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(1));
     let cache = open(root.path(), "boot", &bundles, 10_000);
     for _ in 0..3 {
-        let waiting = cache.get(digest(0));
+        let waiting = cache.get(CodeKey::Code(digest(0)));
         tokio::pin!(waiting);
         let _ = futures::poll!(waiting.as_mut());
         tokio::task::yield_now().await;
     }
-    assert!(cache.get(digest(0)).await.unwrap().path().join("main.py").exists());
+    assert!(cache.get(CodeKey::Code(digest(0))).await.unwrap().path().join("main.py").exists());
     assert_eq!(bundles.fetched.load(Ordering::Relaxed), 1);
 }
 
@@ -139,26 +143,26 @@ async fn one_who_stops_waiting_leaves_the_code_to_the_next() {
 async fn what_is_not_in_use_goes_least_recently_used_first() {
     let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(4));
     let cache = open(root.path(), "boot", &bundles, 2_500);
-    let held = cache.get(digest(0)).await.unwrap();
+    let held = cache.get(CodeKey::Code(digest(0))).await.unwrap();
     for number in [1, 2, 1, 3] {
-        cache.get(digest(number)).await.unwrap();
+        cache.get(CodeKey::Code(digest(number))).await.unwrap();
     }
     assert!(held.path().exists());
     assert_eq!(cache.newest(), [digest(3), digest(0)]);
     assert_eq!(dirs(&root.path().join("boot")), 2);
-    cache.get(digest(1)).await.unwrap();
+    cache.get(CodeKey::Code(digest(1))).await.unwrap();
     assert_eq!(cache.newest(), [digest(1), digest(0)]);
 }
 
 #[tokio::test]
 async fn a_restart_keeps_the_code_and_a_reboot_does_not() {
     let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(1));
-    open(root.path(), "boot", &bundles, 10_000).get(digest(0)).await.unwrap();
+    open(root.path(), "boot", &bundles, 10_000).get(CodeKey::Code(digest(0))).await.unwrap();
     fs::create_dir(root.path().join("boot/.unpacking-1")).unwrap();
     let again = open(root.path(), "boot", &bundles, 10_000);
     assert_eq!(again.newest(), [digest(0)]);
     assert_eq!(dirs(&root.path().join("boot")), 1);
-    again.get(digest(0)).await.unwrap();
+    again.get(CodeKey::Code(digest(0))).await.unwrap();
     assert_eq!(bundles.fetched.load(Ordering::Relaxed), 1);
     assert!(open(root.path(), "next-boot", &bundles, 10_000).newest().is_empty());
     assert_eq!(dirs(root.path()), 1);
@@ -169,21 +173,21 @@ async fn an_image_is_made_once_counted_and_removed_with_its_code() {
     let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(3));
     let launcher = launcher(true);
     let cache = open_for(launcher.clone(), root.path(), "boot", &bundles, 11_000);
-    let all = futures::future::join_all((0..5).map(|_| cache.get(digest(0)))).await;
+    let all = futures::future::join_all((0..5).map(|_| cache.get(CodeKey::Code(digest(0))))).await;
     for lease in all {
         assert_eq!(lease.unwrap().path(), root.path().join(format!("boot/{}.image", digest(0))));
     }
     assert_eq!(launcher.made.load(Ordering::Relaxed), 1);
     assert_eq!(cache.bytes.get(), 5_000);
-    cache.get(digest(1)).await.unwrap();
-    cache.get(digest(2)).await.unwrap();
+    cache.get(CodeKey::Code(digest(1))).await.unwrap();
+    cache.get(CodeKey::Code(digest(2))).await.unwrap();
     assert_eq!(cache.newest(), [digest(2), digest(1)]);
     assert_eq!((cache.bytes.get(), dirs(&root.path().join("boot"))), (10_000, 4));
     // After a restart the code is there still, and its image is made anew.
     drop(cache);
     let again = open_for(launcher.clone(), root.path(), "boot", &bundles, 11_000);
     assert_eq!((again.newest().len(), again.bytes.get(), dirs(&root.path().join("boot"))), (2, 2_000, 2));
-    again.get(digest(1)).await.unwrap();
+    again.get(CodeKey::Code(digest(1))).await.unwrap();
     assert_eq!((bundles.fetched.load(Ordering::Relaxed), launcher.made.load(Ordering::Relaxed)), (3, 4));
 }
 
@@ -191,7 +195,58 @@ async fn an_image_is_made_once_counted_and_removed_with_its_code() {
 async fn a_bundle_that_is_not_there_is_asked_for_anew() {
     let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(1));
     let cache = open(root.path(), "boot", &bundles, 10_000);
-    assert!(matches!(cache.get(digest(9)).await, Err(CodeError::Missing(missing)) if missing == digest(9)));
+    assert!(
+        matches!(cache.get(CodeKey::Code(digest(9))).await, Err(CodeError::Missing(missing)) if missing == digest(9))
+    );
     fs::copy(bundles.dir.path().join(digest(0).to_string()), bundles.dir.path().join(digest(9).to_string())).unwrap();
-    assert!(cache.get(digest(9)).await.is_ok());
+    assert!(cache.get(CodeKey::Code(digest(9))).await.is_ok());
+}
+
+fn with_files(bundles: &Bundles, number: u8, files: &[(&str, &str)]) -> BundleDigest {
+    let file = fs::File::create(bundles.dir.path().join(digest(number).to_string())).unwrap();
+    let mut zip = zip::ZipWriter::new(file);
+    for (name, content) in files {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(content.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap();
+    digest(number)
+}
+
+#[tokio::test]
+async fn layers_are_merged_a_later_one_over_an_earlier_one() {
+    let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(1));
+    let below = with_files(&bundles, 1, &[("python/a.py", "below"), ("python/b.py", "below"), ("bin", "a file")]);
+    let above = with_files(&bundles, 2, &[("python/b.py", "above"), ("bin/tool", "above")]);
+    let function = |layers| FunctionSpec { bundle: digest(0), layers, ..crate::slot::testing::function("python3.11") };
+    let read = |dir: &Path, name: &str| fs::read_to_string(dir.join(name)).unwrap();
+
+    let cache = open(root.path(), "boot-1", &bundles, u64::MAX);
+    let lease = cache.of(&function(vec![below, above])).await.unwrap();
+    let layers = lease.layers().unwrap();
+    assert!(lease.path().join("main.py").exists() && !lease.layers_in_code());
+    assert_eq!(["python/a.py", "python/b.py", "bin/tool"].map(|name| read(layers, name)), ["below", "above", "above"]);
+    let other_order = cache.of(&function(vec![above, below])).await.unwrap();
+    assert_eq!(read(other_order.layers().unwrap(), "python/b.py"), "below");
+    assert_eq!(read(other_order.layers().unwrap(), "bin"), "a file");
+    assert_eq!(lease.path(), other_order.path(), "the code is shared");
+
+    let missing = cache.of(&function(vec![below, digest(9)])).await.unwrap_err();
+    assert!(matches!(missing, CodeError::Missing(found) if found == digest(9)), "{missing}");
+    assert_eq!(dirs(&root.path().join("boot-1")), 3, "the code, two merges and nothing of the third");
+}
+
+#[tokio::test]
+async fn a_microvm_has_code_and_layers_in_one_image() {
+    let (root, bundles) = (tempfile::tempdir().unwrap(), Bundles::new(1));
+    let layer = with_files(&bundles, 1, &[("lib/x", "x")]);
+    let launcher = launcher(true);
+    let cache = open_for(launcher.clone(), root.path(), "boot-1", &bundles, u64::MAX);
+    let spec = FunctionSpec { bundle: digest(0), layers: vec![layer], ..crate::slot::testing::function("provided") };
+    let lease = cache.of(&spec).await.unwrap();
+    assert!(lease.layers_in_code() && lease.layers().is_none());
+    assert_eq!(lease.path().extension().unwrap(), "image");
+    let dir = lease.path().with_extension("");
+    assert!(dir.join("task/main.py").exists() && dir.join("opt/lib/x").exists());
+    assert_eq!((launcher.made.load(Ordering::Relaxed), cache.newest()), (1, vec![digest(0)]));
 }

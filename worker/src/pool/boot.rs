@@ -173,6 +173,16 @@ impl Boots {
         sandbox.attach_code(code).await
     }
 
+    /// Makes a function's merged layers visible in its sandbox, and says where.
+    pub(crate) async fn attach_layers(
+        &self,
+        sandbox: &mut dyn Sandbox,
+        layers: &Path,
+    ) -> Result<PathBuf, SandboxError> {
+        let _under_way = self.parts.starting.begin().await;
+        sandbox.attach_layers(layers).await
+    }
+
     /// When sandboxes get their size here.
     pub(crate) fn sizing(&self) -> Sizing {
         Sizing::of(self.parts.launcher.isolation())

@@ -11,13 +11,16 @@ use hearth_guest_protocol::EnvironmentVariable;
 use super::RuntimeClass;
 use crate::calendar::Date;
 
-const PATH: &str = "/usr/local/bin:/usr/bin/:/bin:/opt/bin";
+const PATH: &str = "/usr/local/bin:/usr/bin/:/bin";
 const LANG: &str = "en_US.UTF-8";
 const TIME_ZONE: &str = ":UTC";
 /// Names the log stream; another one in each sandbox of a snapshot.
 pub(crate) const LOG_STREAM_VARIABLE: &str = "AWS_LAMBDA_LOG_STREAM_NAME";
 /// Where sandboxes with a mount namespace see the function's code.
 const TASK_ROOT: &str = "/var/task";
+
+/// Where sandboxes with a mount namespace see the function's layers.
+pub(crate) const LAYERS_ROOT: &str = "/opt";
 
 /// Everything that a function's environment follows from.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,8 @@ pub(crate) struct FunctionEnvironment<'a> {
     pub(crate) function: &'a FunctionSpec,
     /// Where its code is, seen from inside.
     pub(crate) task_root: &'a Path,
+    /// Where its layers are, seen from inside.
+    pub(crate) layers_root: &'a Path,
     /// Where the bootstraps are, seen from inside.
     pub(crate) runtime_dir: &'a Path,
     /// The log stream of its slot.
@@ -45,23 +50,29 @@ impl FunctionEnvironment<'_> {
 
     fn defaults(&self) -> BTreeMap<String, String> {
         let (runtime, task) = (self.runtime_dir.display(), self.task_root.display());
-        let mut variables = start_variables(self.runtime_dir);
+        let opt = self.layers_root.display();
+        let mut variables = start_variables(self.runtime_dir, self.layers_root);
         match RuntimeClass::of(self.function.runtime) {
             RuntimeClass::Provided => {}
+            RuntimeClass::Python { minor } if self.layers_root != Path::new(LAYERS_ROOT) => {
+                // Elsewhere the bootstrap knows the place.
+                let path = format!("{opt}/python/lib/python3.{minor}/site-packages:{opt}/python:{runtime}");
+                variables.insert("PYTHONPATH".to_owned(), path);
+            }
             RuntimeClass::Python { .. } => {
                 variables.insert("PYTHONPATH".to_owned(), runtime.to_string());
             }
             RuntimeClass::Nodejs { major } => {
-                let layers = format!("/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules");
+                let layers = format!("{opt}/nodejs/node{major}/node_modules:{opt}/nodejs/node_modules");
                 let path = format!("{layers}:{runtime}/node_modules:{runtime}:{task}");
                 variables.insert("NODE_PATH".to_owned(), path);
             }
             RuntimeClass::Ruby { major, minor } => {
                 let version = format!("{major}.{minor}.0");
-                let bundled = format!("{task}/vendor/bundle/ruby/{version}:/opt/ruby/gems/{version}");
+                let bundled = format!("{task}/vendor/bundle/ruby/{version}:{opt}/ruby/gems/{version}");
                 variables.insert("GEM_PATH".to_owned(), format!("{bundled}:{runtime}:{runtime}/ruby/{version}"));
                 variables.insert("GEM_HOME".to_owned(), runtime.to_string());
-                variables.insert("RUBYLIB".to_owned(), format!("{task}:{runtime}/lib:/opt/ruby/lib"));
+                variables.insert("RUBYLIB".to_owned(), format!("{task}:{runtime}/lib:{opt}/ruby/lib"));
             }
             // Its class path is not a variable: the bootstrap loads `lib/*.jar` and layers itself.
             RuntimeClass::Java { .. } => {}
@@ -77,7 +88,9 @@ impl FunctionEnvironment<'_> {
         };
         let credentials = spec.credentials.iter().flat_map(credential_variables);
         let credentials = credentials.map(|(name, value)| (name, value.to_owned()));
+        let log_level = spec.logging.application_level.map(|level| ("AWS_LAMBDA_LOG_LEVEL", level.to_string()));
         [
+            ("AWS_LAMBDA_LOG_FORMAT", spec.logging.format.to_string()),
             ("_HANDLER", spec.handler.clone()),
             ("AWS_REGION", spec.region.clone()),
             ("AWS_DEFAULT_REGION", spec.region.clone()),
@@ -93,6 +106,7 @@ impl FunctionEnvironment<'_> {
         .into_iter()
         .chain(execution)
         .chain(credentials)
+        .chain(log_level)
         .map(|(name, value)| (name.to_owned(), value))
     }
 }
@@ -116,16 +130,19 @@ pub(crate) fn log_stream_name(function: &FunctionSpec, unix_ms: u64, random: u12
 /// What the shim and a language started ahead of any function see: nothing of the worker's own environment, and all
 /// that counts only when a process starts. A function that sets such a variable otherwise costs a new process.
 pub(crate) fn shim_environment(runtime_dir: &Path) -> Vec<(OsString, OsString)> {
-    start_variables(runtime_dir).into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    start_variables(runtime_dir, Path::new(LAYERS_ROOT))
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }
 
 /// The same for every function, because they are there before it. Where code does not lie at `/var/task` (plain
 /// processes), its own libraries are therefore found only by their paths.
-fn start_variables(runtime_dir: &Path) -> BTreeMap<String, String> {
-    let runtime = runtime_dir.display();
-    let libraries = format!("/lib64:/usr/lib64:{runtime}:{runtime}/lib:{TASK_ROOT}:{TASK_ROOT}/lib:/opt/lib");
+fn start_variables(runtime_dir: &Path, layers_root: &Path) -> BTreeMap<String, String> {
+    let (runtime, opt) = (runtime_dir.display(), layers_root.display());
+    let libraries = format!("/lib64:/usr/lib64:{runtime}:{runtime}/lib:{TASK_ROOT}:{TASK_ROOT}/lib:{opt}/lib");
     BTreeMap::from([
-        ("PATH".to_owned(), PATH.to_owned()),
+        ("PATH".to_owned(), format!("{PATH}:{opt}/bin")),
         ("LD_LIBRARY_PATH".to_owned(), libraries),
         ("LANG".to_owned(), LANG.to_owned()),
         ("TZ".to_owned(), TIME_ZONE.to_owned()),
@@ -143,6 +160,7 @@ mod tests {
         let environment = FunctionEnvironment {
             function: &spec,
             task_root: Path::new("/var/task"),
+            layers_root: Path::new(LAYERS_ROOT),
             runtime_dir: Path::new("/var/runtime"),
             log_stream: "2026/11/22/[$LATEST]00",
             snap_start: false,
@@ -203,6 +221,7 @@ mod tests {
         let environment = FunctionEnvironment {
             function: &spec,
             task_root: Path::new("/var/task"),
+            layers_root: Path::new(LAYERS_ROOT),
             runtime_dir: Path::new("/var/runtime"),
             log_stream: "",
             snap_start: false,

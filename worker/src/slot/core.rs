@@ -39,6 +39,7 @@ use super::failure::{Failure, Violation};
 use super::guest_use::GuestUse;
 use super::output::Output;
 use crate::logs::LogEntry;
+use crate::platform_log::{self, Event};
 use crate::pool::REST_TIMEOUT;
 use crate::usage::{self, Status};
 
@@ -214,6 +215,11 @@ impl SlotCore {
         self.guest_use = GuestUse::default();
         self.snap_start = init.snap_start;
         self.phase = Phase::Initializing { started: now.moment };
+        self.tell(now, None, Event::InitStart, out);
+        if !self.within_call {
+            // No call's own: the answer to a failed init does not repeat it.
+            self.output.begin(true);
+        }
         out.send(init.into());
     }
 
@@ -323,8 +329,9 @@ impl SlotCore {
                 out.freeze();
             }
             Phase::Initializing { started } if !self.within_call => {
-                let line = usage::init_report_line(now.moment.since(*started), false, Status::Timeout);
-                self.platform_line(now, None, &line, out);
+                let took = now.moment.since(*started);
+                let event = Event::InitFailed { took, within_call: false, status: Status::Timeout };
+                self.tell(now, None, event, out);
                 self.within_call = true;
                 self.phase = Phase::Preparing;
             }
@@ -375,13 +382,16 @@ impl SlotCore {
         self.output.end(now.unix_ms, &mut |entry| out.log(entry));
         self.output.begin(request.log_tail);
         self.guest_use.begin();
-        self.platform_line(now, Some(&id), &usage::start_line(&id, self.function.function.version), out);
+        self.tell(now, Some(&id), Event::Start { request: &id }, out);
         let stream = streaming.then(Stream::default);
         self.phase = Phase::Running(Running { request: id, started: now.moment, stream });
     }
 
-    fn platform_line(&mut self, now: Now, owner: Option<&RequestId>, text: &str, out: &mut impl Outbox) {
-        self.output.platform(now.unix_ms, owner, text, &mut |entry| out.log(entry));
+    /// Writes what the platform has to say into the log.
+    fn tell(&mut self, now: Now, owner: Option<&RequestId>, event: Event<'_>, out: &mut impl Outbox) {
+        if let Some(text) = platform_log::lines(&self.function, now.unix_ms, event) {
+            self.output.platform(now.unix_ms, owner, &text, &mut |entry| out.log(entry));
+        }
     }
 
     /// Every event is one that the phase allows, so a refusal by the table is a bug of this file.

@@ -1,6 +1,6 @@
 //! Gets a sandbox ready for a function: from the pool or booted now, its code attached, its limits set.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hearth_daemon::Clock;
@@ -12,7 +12,7 @@ use super::Host;
 use crate::class::{SandboxClass, Sizing};
 use crate::code::{CodeError, CodeLease};
 use crate::pool::{BootFailure, Booted, Resumed};
-use crate::runtime::{FunctionEnvironment, LOG_STREAM_VARIABLE, credential_variables};
+use crate::runtime::{FunctionEnvironment, LAYERS_ROOT, LOG_STREAM_VARIABLE, credential_variables};
 use crate::snapshots::Making;
 
 /// CPU that init gets at least, thousandths of one. Lambda lets init run on a full vCPU whatever a function's share
@@ -88,7 +88,7 @@ impl Preparer {
 
     async fn prepare_init(&self, class: SandboxClass, making: Option<Making>) -> Result<Prepared, PrepareError> {
         let sizing = self.host.boots.sizing();
-        let code = async { self.host.code.get(self.function.bundle).await.map_err(PrepareError::from) };
+        let code = async { self.host.code.of(&self.function).await.map_err(PrepareError::from) };
         let sandbox = async {
             let started = match &making {
                 Some(making) => self.host.boots.start_version(class, making).await,
@@ -98,15 +98,22 @@ impl Preparer {
         };
         let (code, mut booted) = tokio::try_join!(code, sandbox)?;
         let task_root = self.host.boots.attach_code(&mut *booted.sandbox, code.path()).await?;
+        let layers_root = match code.layers() {
+            Some(layers) => self.host.boots.attach_layers(&mut *booted.sandbox, layers).await?,
+            None => PathBuf::from(LAYERS_ROOT),
+        };
         booted.sandbox.set_limits(init_limits(sizing, &self.function)).await?;
-        let begin = Begin::Init(self.init(task_root, making.is_some()));
+        let mut init = self.init(&task_root, &layers_root, making.is_some());
+        init.layers_in_code = code.layers_in_code();
+        let begin = Begin::Init(init);
         Ok(Prepared { booted, begin, code: Some(code), making })
     }
 
-    fn init(&self, task_root: PathBuf, snap_start: bool) -> Init {
+    fn init(&self, task_root: &Path, layers_root: &Path, snap_start: bool) -> Init {
         let environment = FunctionEnvironment {
             function: &self.function,
-            task_root: &task_root,
+            task_root,
+            layers_root,
             runtime_dir: self.host.boots.runtime_dir(),
             log_stream: &self.log_stream,
             snap_start,
@@ -119,6 +126,7 @@ impl Preparer {
             limits: guest_limits(self.host.boots.sizing(), &self.function),
             snap_start,
             unix_ms: Clock::unix_ms(),
+            layers_in_code: false,
         }
     }
 }

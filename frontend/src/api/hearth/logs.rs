@@ -5,13 +5,10 @@
 //! with all of them and gives it back as `after`. With `waitMs` an answer without lines is held back until some worker
 //! has one, so that following is a chain of such calls.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use hearth_domain::WorkerId;
@@ -23,6 +20,7 @@ use tokio::time::Instant;
 use super::super::call::Call;
 use super::super::{Api, json};
 use crate::errors::ApiError;
+use crate::logs::cursor::Cursor;
 use crate::validation::NameForm;
 
 /// Most lines in one answer.
@@ -31,8 +29,6 @@ const LINES_MAX: u32 = 10_000;
 const LINES_DEFAULT: u32 = 1_000;
 /// Longest wait for a line, milliseconds.
 const WAIT_MAX_MS: u64 = 30_000;
-/// Most workers a cursor can name.
-const CURSOR_WORKERS_MAX: usize = 10_000;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,20 +49,17 @@ struct LineView {
     text: String,
 }
 
-/// Where to go on, by worker.
-type Cursor = BTreeMap<WorkerId, u64>;
-
 impl Api {
     pub(in super::super) async fn hearth_logs(&self, call: Call) -> Result<Response, ApiError> {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let record = self.record(&call, &target).await?;
         let limit = call.query_number("limit", "limit", LINES_MAX, LINES_DEFAULT)?;
-        let mut cursor = call.query("after").map_or(Ok(Cursor::new()), |after| read_cursor(&after))?;
+        let mut cursor = call.query("after").map_or(Ok(Cursor::default()), |after| read_cursor(&after))?;
         let wait = call.query("waitMs").and_then(|wait| wait.parse::<u64>().ok()).unwrap_or(0).min(WAIT_MAX_MS);
         let workers = self.workers_with_logs().await?;
         let share = limit.div_ceil(u32::try_from(workers.len().max(1)).unwrap_or(u32::MAX));
         let query = |cursor: &Cursor, worker: &WorkerId, wait| LogQuery {
-            after: cursor.get(worker).copied().unwrap_or(0),
+            after: cursor.of(worker),
             wait,
             ..LogQuery::all(call.key.account.clone(), record.logging.group_of(&target.name), share)
         };
@@ -94,7 +87,7 @@ impl Api {
         json(200, &report.finish(&cursor))
     }
 
-    async fn workers_with_logs(&self) -> Result<Vec<(WorkerId, Arc<dyn Worker>)>, ApiError> {
+    pub(in super::super) async fn workers_with_logs(&self) -> Result<Vec<(WorkerId, Arc<dyn Worker>)>, ApiError> {
         let fleet = self.deps.manager.fleet().await?;
         let with_client = |worker: hearth_protocol::placement::FleetWorker| {
             let endpoint = worker.report.worker;
@@ -141,7 +134,7 @@ impl Merged {
             }
             return;
         };
-        cursor.insert(worker.clone(), page.next);
+        cursor.set(worker, page.next);
         let own = |line: &LogLine| self.own_streams.as_ref().is_none_or(|own| line.stream.contains(own));
         let lines: Vec<_> = page.lines.into_iter().filter(own).collect();
         self.lines.extend(lines);
@@ -157,15 +150,12 @@ impl Merged {
         };
         LogReport {
             lines: self.lines.into_iter().map(view).collect(),
-            next: URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).unwrap_or_default()),
+            next: cursor.to_token(),
             unreachable: self.unreachable,
         }
     }
 }
 
 fn read_cursor(text: &str) -> Result<Cursor, ApiError> {
-    let cursor = URL_SAFE_NO_PAD.decode(text).ok().and_then(|json| serde_json::from_slice::<Cursor>(&json).ok());
-    cursor
-        .filter(|cursor| cursor.len() <= CURSOR_WORKERS_MAX)
-        .ok_or_else(|| ApiError::invalid_parameter("after must be the next of the answer before"))
+    Cursor::from_token(text).ok_or_else(|| ApiError::invalid_parameter("after must be the next of the answer before"))
 }

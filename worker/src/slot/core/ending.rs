@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hearth_domain::{FunctionError, FunctionResponse, InitFailure, RequestId, SlotEvent, SlotOutcome, SlotState};
+use hearth_domain::{FunctionError, FunctionResponse, InitFailure, SlotEvent, SlotOutcome, SlotState};
 use hearth_protocol::worker::{InitSlotError, InvokeResponse};
 
 use super::{Now, Outbox, Phase, Running, SlotCore};
-use crate::calendar::Date;
+use crate::platform_log::{self, Event};
 use crate::slot::failure::{self, Failure};
 use crate::usage::{self, Status};
 
@@ -21,7 +21,7 @@ impl SlotCore {
         match &self.phase {
             Phase::Running(running) => {
                 let request = running.request.clone();
-                self.platform_line(now, Some(&request), &failure_lines(now, &request, failure), out);
+                self.tell(now, Some(&request), Event::Failed { request: &request, failure }, out);
                 self.complete(now, FunctionResponse::Error(failure.response(&request)), status, out);
             }
             Phase::Initializing { started } => {
@@ -50,9 +50,9 @@ impl SlotCore {
         out: &mut impl Outbox,
     ) {
         let status = if timed_out { Status::Timeout } else { Status::Error(&error.error_type) };
-        let line = usage::init_report_line(init_duration, self.within_call, status);
         self.output.end(now.unix_ms, &mut |entry| out.log(entry));
-        self.platform_line(now, None, &line, out);
+        let event = Event::InitFailed { took: init_duration, within_call: self.within_call, status };
+        self.tell(now, None, event, out);
         let failure = InitFailure {
             error_type: error.error_type,
             document: String::from_utf8_lossy(&error.document).into_owned(),
@@ -81,8 +81,10 @@ impl SlotCore {
         let usage = usage::usage(duration, self.unbilled_init.take(), restore, self.function.memory, peak);
         let mut lines = Vec::with_capacity(2);
         self.output.end(now.unix_ms, &mut |entry| lines.push(entry));
-        let end = usage::end_lines(&request, &usage, restore, status);
-        self.output.platform(now.unix_ms, Some(&request), &end, &mut |entry| lines.push(entry));
+        let end = Event::End { request: &request, usage: &usage, restore, status };
+        if let Some(end) = platform_log::lines(&self.function, now.unix_ms, end) {
+            self.output.platform(now.unix_ms, Some(&request), &end, &mut |entry| lines.push(entry));
+        }
         let log_tail = self.output.tail().map(Bytes::from);
         if status == Status::Sound {
             self.advance(SlotEvent::Completed);
@@ -102,17 +104,5 @@ impl SlotCore {
     pub(super) fn end(&mut self) {
         self.advance(SlotEvent::Ended);
         self.phase = Phase::Over;
-    }
-}
-
-/// What Lambda logs before END when an environment fails.
-fn failure_lines(now: Now, request: &RequestId, failure: &Failure) -> String {
-    match failure {
-        Failure::TimedOut(timeout) => {
-            format!("{} {request} {}", Date::from_unix_ms(now.unix_ms), failure::timed_out(*timeout))
-        }
-        Failure::Exit { .. } | Failure::Violation(_) => {
-            format!("RequestId: {request} {}\n{}", failure.message(), failure.error_type())
-        }
     }
 }

@@ -10,6 +10,7 @@ use hearth_guest_protocol::{
 use hearth_protocol::worker::InitDone;
 
 use super::{Now, Outbox, Phase, SIGKILL, SlotCore};
+use crate::platform_log::Event;
 use crate::slot::failure::{self, ERROR_TYPE_MAX_BYTES, Failure, Violation};
 use crate::usage::Status;
 
@@ -68,6 +69,7 @@ impl SlotCore {
         }
         self.unbilled_init = Some(init_duration);
         self.output.end(now.unix_ms, &mut |entry| out.log(entry));
+        self.tell(now, None, Event::InitDone { took: init_duration }, out);
         self.output.begin(false);
         self.guest_use.begin();
         self.advance(SlotEvent::Initialized);

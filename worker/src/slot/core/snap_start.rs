@@ -9,6 +9,7 @@ use hearth_protocol::worker::InitDone;
 
 use super::guest::checked_error;
 use super::{Now, Outbox, Phase, SlotCore};
+use crate::platform_log::Event;
 use crate::pool::{REST_TIMEOUT, Resumed};
 use crate::slot::failure::{self, Violation};
 use crate::slot::guest_use::GuestUse;
@@ -19,13 +20,13 @@ impl SlotCore {
     pub(crate) fn on_restored(&mut self, now: Now, resumed: &Resumed, out: &mut impl Outbox) {
         debug_assert!(matches!(self.phase, Phase::Preparing));
         self.guest_use = GuestUse::default();
-        self.platform_line(now, None, &usage::restore_start_line(&self.function), out);
+        self.tell(now, None, Event::RestoreStart, out);
         for log in &resumed.output {
             // What belongs to a call can't be written before there was one, and is not kept.
             let _ = self.output.take(now.unix_ms, None, log, &mut |entry| out.log(entry));
         }
         self.output.end(now.unix_ms, &mut |entry| out.log(entry));
-        self.platform_line(now, None, &usage::restore_report_line(resumed.took), out);
+        self.tell(now, None, Event::RestoreDone { took: resumed.took }, out);
         self.output.begin(false);
         self.unbilled_restore = Some(usage::Restore { took: resumed.took, billed: resumed.hooks });
         self.advance(SlotEvent::Initialized);

@@ -248,6 +248,9 @@ fn what_a_handler_answers_wrongly_costs_the_call_and_not_the_slot() {
     }
 }
 
+const INIT_START: &str =
+    "INIT_START Runtime Version: provided\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:provided";
+
 #[test]
 fn a_first_init_that_takes_too_long_is_tried_once_more_within_the_call() {
     let (mut core, mut out) = (core(), Recorder::default());
@@ -266,7 +269,9 @@ fn a_first_init_that_takes_too_long_is_tried_once_more_within_the_call() {
     assert_eq!(
         out.lines,
         [
+            INIT_START,
             "INIT_REPORT Init Duration: 10000.00 ms\tPhase: init\tStatus: timeout",
+            INIT_START,
             "INIT_REPORT Init Duration: 3000.00 ms\tPhase: invoke\tStatus: timeout",
         ]
     );
@@ -377,8 +382,9 @@ fn a_version_is_snapshotted_after_its_init_and_restored_for_its_first_call() {
     core.on_guest(at(303), response("r-1", Outcome::Payload("yes".into())), &mut out);
     assert_eq!((out.answers[0].usage.billed_ms, out.answers[0].usage.init_duration), (8, None));
     assert_eq!(
-        out.lines[..3],
+        out.lines[..4],
         [
+            INIT_START,
             "RESTORE_START Runtime Version: provided\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:provided",
             "hello again",
             "RESTORE_REPORT Restore Duration: 12.00 ms",
