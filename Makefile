@@ -1,6 +1,6 @@
 # What people type. Each target installs what it needs (Debian packages, by name) and says so.
 SHELL := /bin/bash
-.PHONY: build demo run test test-rust test-e2e test-v2 test-nested guest-images lint fuzz figures packages packages-test packages-guest-image clean
+.PHONY: build demo run test test-rust test-e2e test-v2 test-nested test-clients guest-images lint fuzz figures packages packages-test packages-guest-image clean
 
 build: ## hearth, hearth-shim and hearth-vmm (both static) in target/release, and what Java needs, if it can be compiled
 	cargo build --release --locked -p hearth-cli
@@ -38,6 +38,10 @@ test-v2: packages-test build ## cgroup version 2, in an emulated machine; skippe
 
 test-nested: packages-test build guest-images ## microVMs, in an emulated machine that has KVM; skipped, and said so, where there is none
 	tests/nested/microvms.sh
+
+test-clients: packages-test build ## AWS's runtime client for Node.js, which takes minutes to compile
+	xtask/packages.sh clients
+	.venv/bin/python -m pytest -q tests/e2e/test_clients.py
 
 fuzz: packages-test ## each fuzz target of hearth-vmm for FUZZ_SECONDS (60); fails at a finding
 	microvm/vmm/fuzz/run.sh

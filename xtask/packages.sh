@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what running (`run`) or testing (`test`) Hearth, or making what its microVMs boot from (`guest-image`), needs
-# beyond git, a C compiler, make and Rust.
+# Installs what running (`run`) or testing (`test`) Hearth, testing it with clients of AWS's that take minutes to compile
+# (`clients`), or making what its microVMs boot from (`guest-image`), needs beyond git, a C compiler, make and Rust.
 # Says what and why; uses sudo only where it is not root; does nothing where all is there.
 set -euo pipefail
-purpose=${1:?usage: packages.sh run|test|guest-image}
+purpose=${1:?usage: packages.sh run|test|clients|guest-image}
 cd "$(dirname "$0")/.."
 
 missing=() # of these, what can't be done without:
@@ -54,6 +54,11 @@ if [ "$purpose" = test ]; then
     want erofs-utils "images of code and runtimes are read back with fsck.erofs" which fsck.erofs
 elif [ "$purpose" = run ]; then
     want "${node[@]}"
+elif [ "$purpose" = clients ]; then
+    need npm "AWS's clients for Node.js come from the npm registry" which npm
+    for tool in cmake autoconf automake libtool; do
+        need $tool "aws-lambda-ric compiles curl when it is installed" which ${tool/libtool/libtoolize}
+    done
 fi
 if [ "$(id -u)" != 0 ]; then
     want uidmap "as an ordinary user, sandboxes get user ids of their own through newuidmap" which newuidmap
@@ -88,4 +93,22 @@ if [ "$purpose" = test ]; then
         .venv/bin/pip install -q --disable-pip-version-check -r "$wanted"
         cp "$wanted" .venv/installed.txt
     fi
+fi
+
+if [ "$purpose" = test ] || [ "$purpose" = clients ]; then
+    clients=target/node-clients
+    mkdir -p $clients
+    if ! cmp -s tests/e2e/clients/package.json $clients/wanted.json; then
+        echo "packages: installing what tests/e2e/clients/package.json names (from the npm registry)"
+        cp tests/e2e/clients/package.json $clients/
+        if (cd $clients && npm install --silent --no-audit --no-fund --ignore-scripts); then
+            cp tests/e2e/clients/package.json $clients/wanted.json
+        else
+            echo "packages: could not install them; going on without AWS's clients for Node.js" >&2
+        fi
+    fi
+fi
+if [ "$purpose" = clients ] && [ ! -e target/node-clients/node_modules/aws-lambda-ric/dist/rapid-client.node ]; then
+    echo "packages: compiling aws-lambda-ric 3 (from the npm registry): some minutes"
+    (cd target/node-clients && npm install --silent --no-save --no-audit --no-fund aws-lambda-ric@3.3.0)
 fi

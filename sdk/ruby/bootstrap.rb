@@ -306,15 +306,13 @@ module HearthRuntime
       loop { serve(found) }
     end
 
-    # One invocation. What is no StandardError, and names that are not there, end the process after they were told.
+    # One invocation. What is no StandardError (exit, say) ends the process after it was told.
     def serve(handler)
       invocation = @api.next
       request_id = $_global_aws_request_id = invocation["lambda-runtime-aws-request-id"]
       ENV["_X_AMZN_TRACE_ID"] = invocation["lambda-runtime-trace-id"]
       begin
         body, type = call(handler, invocation)
-      rescue NameError => e
-        critical(request_id, e)
       rescue StandardError => e
         failure = Failure.new(e, "Function")
         failure.log("Error raised from handler method")

@@ -165,7 +165,7 @@ impl Offer {
             RuntimeClass::Provided => return Vec::new(),
             RuntimeClass::Python { .. } => vec![runtime_dir.join("bootstrap.py").into()],
             RuntimeClass::Nodejs { .. } => vec![runtime_dir.join("bootstrap.cjs").into()],
-            RuntimeClass::Ruby { .. } => ruby_arguments(runtime_dir),
+            RuntimeClass::Ruby { major, minor } => ruby_arguments((major, minor), runtime_dir),
             RuntimeClass::Java { major } => java_arguments(major, runtime_dir),
         };
         std::iter::once(interpreter.into()).chain(bootstrap).collect()
@@ -177,9 +177,12 @@ impl Offer {
     }
 }
 
-/// Text is UTF-8 whatever the locale, as on AWS.
-fn ruby_arguments(runtime_dir: &Path) -> Vec<OsString> {
-    vec!["-EUTF-8:UTF-8".into(), runtime_dir.join("bootstrap.rb").into()]
+/// Text is UTF-8 whatever the locale, as on AWS. Messages of errors have no suggestions and no source in them, as those of
+/// every version but 3.1.
+fn ruby_arguments(version: (u8, u8), runtime_dir: &Path) -> Vec<OsString> {
+    let plain = ["--disable=did_you_mean", "--disable=error_highlight"].map(OsString::from);
+    let plain = plain.into_iter().filter(|_| version == (3, 1));
+    plain.chain(["-EUTF-8:UTF-8".into(), runtime_dir.join("bootstrap.rb").into()]).collect()
 }
 
 /// What a virtual machine is to do in general stands in a file, so that `JAVA_TOOL_OPTIONS` can say otherwise. Text is

@@ -81,6 +81,29 @@ Java_hearth_Native_become(JNIEnv *env, jclass type, jbyteArray variables, jbyteA
   return entered ? JNI_TRUE : JNI_FALSE;
 }
 
+/* What Java shows as unmodifiable is a map in a map. Processes are started with what the C library has. */
+JNIEXPORT void JNICALL
+Java_hearth_Native_change(JNIEnv *env, jclass type, jobject environment, jstring name, jstring value) {
+  (void)type;
+  jfieldID inner = (*env)->GetFieldID(env, (*env)->GetObjectClass(env, environment), "m", "Ljava/util/Map;");
+  if (inner == NULL) {
+    return;
+  }
+  jobject map = (*env)->GetObjectField(env, environment, inner);
+  jclass maps = (*env)->FindClass(env, "java/util/Map");
+  jmethodID put = (*env)->GetMethodID(env, maps, "put", "(Ljava/lang/Object;Ljava/lang/Object;)Ljava/lang/Object;");
+  if (put != NULL) {
+    (*env)->CallObjectMethod(env, map, put, name, value);
+  }
+  const char *plain_name = (*env)->GetStringUTFChars(env, name, NULL);
+  const char *plain_value = (*env)->GetStringUTFChars(env, value, NULL);
+  if (plain_name != NULL && plain_value != NULL) {
+    setenv(plain_name, plain_value, 1);
+    (*env)->ReleaseStringUTFChars(env, name, plain_name);
+    (*env)->ReleaseStringUTFChars(env, value, plain_value);
+  }
+}
+
 /* A field that another version of Java does not have is passed over: there is nothing to set there, then. */
 JNIEXPORT void JNICALL Java_hearth_Native_reseed(JNIEnv *env, jclass type, jlong seed) {
   (void)type;

@@ -82,14 +82,26 @@ public final class Bootstrap {
       return;
     }
     if ("snap-start".equals(System.getenv("AWS_LAMBDA_INITIALIZATION_TYPE"))) {
-      System.gc();
-      api.restoreNext();
-      Native.reseed(System.nanoTime());
+      awaitRestore(api);
     }
     while (serveOne(api, contexts, handler, log)) {
       Thread.interrupted(); // Cleared, if the function set it.
     }
     Runtime.getRuntime().halt(INIT_FAILED);
+  }
+
+  /** Waits until the sandbox was restored from the snapshot that is taken now; other copies of it may run. */
+  private static void awaitRestore(RuntimeApi api) throws Exception {
+    Native.load();
+    System.gc();
+    RuntimeApi.Answer restored = api.restoreNext();
+    if (restored.body().length > 0) {
+      Map<?, ?> told = (Map<?, ?>) Json.read(restored.body());
+      if (told.get("environment") instanceof Map<?, ?> changed) {
+        changed.forEach((name, value) -> Native.change((String) name, (String) value));
+      }
+    }
+    Native.reseed(fromKernel());
   }
 
   /** One invocation; whether there may be another one. */

@@ -32,6 +32,14 @@ final class Native {
   /** Gives {@code ThreadLocalRandom} another seed than its copies in other sandboxes have. */
   static native void reseed(long seed);
 
+  /** Gives one variable another value, after Java has read the environment. */
+  static void change(String name, String value) {
+    change(System.getenv(), name, value);
+  }
+
+  /** {@code environment} is the one that Java has, which it lets nobody change. */
+  private static native void change(Map<String, String> environment, String name, String value);
+
   /** Writes {@code ready} to the socket, if it is not empty, reads to the socket's end, and closes it. */
   static native byte[] talk(int socket, byte[] ready);
 

@@ -29,7 +29,7 @@ public class Every implements RequestHandler<Map<String, Object>, Object> {
   @Override
   public Object handleRequest(Map<String, Object> event, Context context) {
     return switch ((String) event.get("do")) {
-      case "echo" -> event.get("value");
+      case "echo" -> event;
       case "context" -> told(context);
       case "environment" -> environment((List<?>) event.get("names"));
       case "log" -> logged((String) event.get("text"));

@@ -22,7 +22,7 @@ const told = (context) => ({
 });
 
 const actions = {
-  echo: ({ value }) => value,
+  echo: (event) => event,
   context: (_, context) => told(context),
   environment: ({ names }) => Object.fromEntries(names.map((name) => [name, process.env[name] ?? null])),
   log: ({ text }) => {

@@ -34,7 +34,7 @@ def told(context):
 def handler(event, context):
     do = event["do"]
     if do == "echo":
-        return event["value"]
+        return event
     if do == "context":
         return told(context)
     if do == "environment":

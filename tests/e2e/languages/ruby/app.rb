@@ -15,7 +15,7 @@ module Functions
     end
 
     class << self
-      def do_echo(event, _context) = event["value"]
+      def do_echo(event, _context) = event
 
       def do_context(_event, context)
         client = context.client_context

@@ -1,0 +1,3 @@
+module hearth.invalid/lambda
+
+go 1.19
