@@ -23,7 +23,12 @@ impl Connection {
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let credentials = keys.map(|(key_id, secret)| Credentials { key_id, secret, region: "us-east-1".into() });
+        let credentials = keys.map(|(key_id, secret)| Credentials {
+            key_id,
+            secret,
+            session_token: None,
+            region: "us-east-1".into(),
+        });
         Ok(Self { sender, address: address.to_owned(), credentials })
     }
 

@@ -1,5 +1,6 @@
 //! Client commands, one a file. Each speaks the public API and writes its result to standard output.
 
+mod accounts;
 mod bench;
 mod channels;
 mod completions;
@@ -8,6 +9,7 @@ mod deploy;
 mod doctor;
 mod functions;
 mod invoke;
+mod keys;
 mod logs;
 mod usage;
 mod workers;
@@ -42,6 +44,10 @@ pub(crate) enum ClientCommand {
     Queue(OnPlatform<channels::Queue>),
     /// Show the events that came to event buses
     Events(OnPlatform<channels::Events>),
+    /// Manage accounts
+    Account(OnPlatform<accounts::Accounts>),
+    /// Manage access keys
+    Key(OnPlatform<keys::Keys>),
     /// Say what this machine can run, and what to do about the rest
     Doctor(doctor::Doctor),
     /// Measure how fast sandboxes start here and what they cost: boot, restore, density
@@ -58,7 +64,7 @@ pub(crate) struct OnPlatform<A: Args> {
     #[command(flatten)]
     connection: ConnectionArgs,
     /// How the result is written
-    #[arg(long, value_enum, default_value_t = Output::Table)]
+    #[arg(long, value_enum, default_value_t = Output::Table, global = true)]
     output: Output,
 }
 
@@ -81,6 +87,8 @@ impl ClientCommand {
             Self::DeadLetters(command) => command.run(variable),
             Self::Queue(command) => command.run(variable),
             Self::Events(command) => command.run(variable),
+            Self::Account(command) => command.run(variable),
+            Self::Key(command) => command.run(variable),
             Self::Doctor(doctor) => doctor.run(),
             Self::Bench(bench) => bench.run(),
             Self::Completions(completions) => completions.run(),

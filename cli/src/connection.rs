@@ -16,17 +16,17 @@ const REGION_DEFAULT: &str = "us-east-1";
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConnectionArgs {
     /// Where the platform answers [default: http://127.0.0.1:9000]
-    #[arg(long, value_name = "URL", env = "HEARTH_ENDPOINT", help_heading = "Connection")]
+    #[arg(long, value_name = "URL", env = "HEARTH_ENDPOINT", global = true, help_heading = "Connection")]
     endpoint: Option<String>,
     /// AWS shared-credentials file with the access key [default: the environment's AWS_ACCESS_KEY_ID, else
     /// AWS_SHARED_CREDENTIALS_FILE, else the file in the data directory]
-    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Connection")]
     credentials: Option<PathBuf>,
     /// Profile in the credentials file
-    #[arg(long, value_name = "NAME", default_value = "hearth", help_heading = "Connection")]
+    #[arg(long, value_name = "NAME", default_value = "hearth", global = true, help_heading = "Connection")]
     profile: String,
     /// Region that requests are signed for [default: the profile's, else us-east-1]
-    #[arg(long, value_name = "REGION", env = "HEARTH_REGION", help_heading = "Connection")]
+    #[arg(long, value_name = "REGION", env = "HEARTH_REGION", global = true, help_heading = "Connection")]
     region: Option<String>,
 }
 
@@ -43,7 +43,15 @@ impl ConnectionArgs {
         let profile = self.find_profile(&variable)?;
         let endpoint = self.endpoint.clone().or(profile.endpoint).unwrap_or_else(|| ENDPOINT_DEFAULT.into());
         let region = self.region.clone().or(profile.region).unwrap_or_else(|| REGION_DEFAULT.into());
-        Ok(Connection { endpoint, credentials: Credentials { key_id: profile.key_id, secret: profile.secret, region } })
+        Ok(Connection {
+            endpoint,
+            credentials: Credentials {
+                key_id: profile.key_id,
+                secret: profile.secret,
+                session_token: profile.session_token,
+                region,
+            },
+        })
     }
 
     fn find_profile(&self, variable: &impl Fn(&str) -> Option<String>) -> Result<Profile, Failure> {
@@ -51,7 +59,8 @@ impl ConnectionArgs {
             return Profile::read(path, &self.profile);
         }
         if let (Some(key_id), Some(secret)) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
-            return Ok(Profile { key_id, secret, region: None, endpoint: None });
+            let session_token = variable("AWS_SESSION_TOKEN");
+            return Ok(Profile { key_id, secret, session_token, region: None, endpoint: None });
         }
         if let Some(path) = variable("AWS_SHARED_CREDENTIALS_FILE") {
             return Profile::read(Path::new(&path), &self.profile);
@@ -66,6 +75,7 @@ impl ConnectionArgs {
 struct Profile {
     key_id: String,
     secret: String,
+    session_token: Option<String>,
     region: Option<String>,
     endpoint: Option<String>,
 }
@@ -95,6 +105,7 @@ impl Profile {
         Some(Self {
             key_id: entry("aws_access_key_id")?,
             secret: entry("aws_secret_access_key")?,
+            session_token: entry("aws_session_token"),
             region: entry("region"),
             endpoint: entry("endpoint_url"),
         })

@@ -7,6 +7,7 @@
 //! is wrong; at most [`crate::Config::body_memory_bytes`] of bodies are in memory.
 
 mod aliases;
+mod authorization;
 mod body;
 mod call;
 pub(crate) mod changes;
@@ -15,12 +16,15 @@ mod configuration;
 mod create;
 mod delete;
 mod event_invoke;
+mod form;
 mod hearth;
+mod iam;
 mod invoke;
 mod invoke_async;
 mod layers;
 mod logs;
 mod paging;
+mod permissions;
 mod publish;
 mod read;
 pub(crate) mod routes;
@@ -28,8 +32,11 @@ pub(crate) mod runtimes;
 mod services;
 mod specs;
 mod sqs;
+mod sts;
 mod update;
+mod xml;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -45,6 +52,7 @@ use hearth_domain::RequestId;
 use hearth_store::Collection;
 use http::HeaderValue;
 use http::request::Parts;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -55,13 +63,15 @@ use crate::asynchronous::channels::Channels;
 use crate::asynchronous::configuration::EventInvokeConfig;
 use crate::change_locks::ChangeLocks;
 use crate::errors::{ApiError, Code};
+use crate::identity::{Admitted, Identities};
 use crate::invocation::Invoker;
 use crate::layers::Layers;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
 use crate::model;
 use crate::resolution::Resolver;
-use crate::sigv4::{AuthError, Claim, Verifier};
+use crate::resource_policy::ResourcePolicy;
+use crate::sigv4::{Claim, Verifier};
 use crate::{Config, Deps};
 use body::BodyBudget;
 use call::Call;
@@ -77,6 +87,8 @@ pub(crate) struct Api {
     pub(crate) config: Config,
     deps: Deps,
     resolver: Resolver,
+    identities: Arc<Identities>,
+    resource_policies: Collection<ResourcePolicy>,
     event_invoke_configs: Collection<EventInvokeConfig>,
     channels: Channels,
     aliases: Collection<Alias>,
@@ -90,6 +102,8 @@ pub(crate) struct Api {
     bodies: BodyBudget,
     specs: SpecCache,
     changes: Arc<ChangeLocks>,
+    /// Held while an access key is made: how many a user has is counted first.
+    making_keys: Mutex<()>,
     /// Changes under way.
     changing: TaskTracker,
     metrics: Metrics,
@@ -98,6 +112,7 @@ pub(crate) struct Api {
 /// What the frontend runs and the API uses.
 pub(crate) struct Works {
     pub(crate) invoker: Arc<Invoker>,
+    pub(crate) identities: Arc<Identities>,
     pub(crate) metering: Arc<Metering>,
     pub(crate) activator: Activator,
     pub(crate) metrics: Metrics,
@@ -108,12 +123,13 @@ pub(crate) struct Works {
 
 impl Api {
     pub(crate) fn new(config: Config, deps: Deps, works: Works) -> Self {
-        let Works { invoker, metering, activator, metrics, changes, stopping } = works;
+        let Works { invoker, identities, metering, activator, metrics, changes, stopping } = works;
         let verifier = Verifier::new(config.only_own_region.then(|| config.region.clone()));
         let bodies = BodyBudget::new(config.body_memory_bytes, config.body_timeout);
         let specs = SpecCache::default();
         let changing = TaskTracker::new();
         let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
+        let resource_policies = Collection::new(deps.documents.clone());
         let event_invoke_configs = Collection::new(deps.documents.clone());
         let channels = Channels::new(deps.documents.clone());
         let layers = Layers::new(deps.documents.clone());
@@ -122,6 +138,8 @@ impl Api {
             deps,
             aliases: resolver.aliases(),
             resolver,
+            identities,
+            resource_policies,
             event_invoke_configs,
             channels,
             layers,
@@ -133,6 +151,7 @@ impl Api {
             bodies,
             specs,
             changes,
+            making_keys: Mutex::default(),
             changing,
             metrics,
         }
@@ -214,17 +233,18 @@ impl Api {
         })?;
         let now_s = i64::try_from(Clock::unix_ms() / 1_000).unwrap_or(i64::MAX);
         let key_id = self.verifier.admit(&claim, now_s, service.name, service.is_global)?;
-        let key = self.deps.catalog.access_key(key_id).await?.ok_or(AuthError::UnknownKey)?;
+        let Admitted { key, caller } = self.identities.admit(key_id, claim.session_token.as_deref(), now_s).await?;
         let body = self.bodies.read(body, &parts.headers, route.body_max_bytes, route.name).await?;
         self.verifier.verify(&claim, &key.secret, &parts, body.hash().await)?;
-        drop(claim);
+        let session_token = claim.session_token.map(Cow::into_owned);
         let Some(action) = route.action else {
             let text = format!("Hearth does not implement {} yet.", route.name);
             return Err(ApiError::new(Code::NotImplementedException, text));
         };
         let (body, held) = body.into_parts();
         let (parts, body) = held_to_model(route, parts, body).await?;
-        let call = Call { request_id: request_id.clone(), route, parts, key, body };
+        let mut call = Call { request_id: request_id.clone(), route, parts, key, caller, session_token, body };
+        self.authorize(&mut call).await?;
         if !route.changes {
             let answer = action(self, call).await;
             drop(held);

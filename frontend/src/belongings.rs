@@ -12,9 +12,10 @@ use hearth_store::{Document, Documents, StoreFailure};
 
 use crate::alias::Alias;
 use crate::asynchronous::configuration::EventInvokeConfig;
+use crate::resource_policy::ResourcePolicy;
 
 /// Every kind of document that belongs to functions. A new kind is added here.
-const KINDS: &[&str] = &[Alias::KIND, EventInvokeConfig::KIND];
+const KINDS: &[&str] = &[Alias::KIND, EventInvokeConfig::KIND, ResourcePolicy::KIND];
 /// Documents read at a time.
 const CHUNK: usize = 256;
 

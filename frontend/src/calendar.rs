@@ -72,6 +72,15 @@ pub fn last_modified(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.{ms:03}+0000", second % 60)
 }
 
+/// `2023-01-01T00:00:00Z`, as STS and IAM write it.
+#[must_use]
+pub fn iso_8601(unix_s: i64) -> String {
+    let (year, month, day) = civil_from_days(unix_s.div_euclid(DAY_S));
+    let second = unix_s.rem_euclid(DAY_S);
+    let (hour, minute) = (second / 3_600, second / 60 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
+}
+
 const DAY_S: i64 = 86_400;
 /// Days of 400 Gregorian years.
 const ERA_DAYS: i64 = 146_097;
@@ -115,6 +124,7 @@ mod tests {
             assert_eq!(date.to_string(), text);
             assert_eq!(date.date(), text[..8]);
         }
+        assert_eq!(iso_8601(1_672_531_207), "2023-01-01T00:00:07Z");
         assert_eq!(last_modified(1_672_531_200_007), "2023-01-01T00:00:00.007+0000");
     }
 

@@ -84,13 +84,24 @@ codes! {
     UnrecognizedClientException 403 Plain,
     InvalidSignatureException 403 Plain,
     AccessDeniedException 403 Plain,
+    ExpiredTokenException 403 Plain,
     ValidationException 400 Plain,
     SerializationException 400 Plain,
     UnknownOperationException 404 Plain,
+    NoSuchEntityException 404 Plain,
+    EntityAlreadyExistsException 409 Plain,
+    DeleteConflictException 409 Plain,
+    ConcurrentModificationException 409 Plain,
+    LimitExceededException 409 Plain,
+    MalformedPolicyDocumentException 400 Plain,
+    InvalidInputException 400 Plain,
+    ValidationErrorException 400 Plain,
+    InvalidActionException 400 Plain,
+    PolicyLengthExceededException 400 User,
+    PackedPolicyTooLargeException 400 Plain,
     RequestTimeoutException 408 Plain,
     InvalidParameterException 400 Plain,
     ResourceAlreadyExistsException 400 Plain,
-    PolicyLengthExceededException 400 User,
     InvalidParameterValueException 400 User,
     InvalidRequestContentException 400 User,
     MissingParameter 400 Plain,
@@ -225,7 +236,11 @@ impl ApiError {
 
     /// Codes have no `Exception` at their end there (STS API reference, "Common errors").
     fn query_xml(&self, request_id: &RequestId) -> String {
-        let code = self.code.name().trim_end_matches("Exception");
+        let code = match self.code {
+            Code::UnrecognizedClientException => "InvalidClientTokenId",
+            Code::InvalidSignatureException => "SignatureDoesNotMatch",
+            code => code.name().trim_end_matches("Exception"),
+        };
         let kind = if self.code.status() < 500 { "Sender" } else { "Receiver" };
         let message = escape_xml(&self.message);
         format!(
@@ -247,6 +262,7 @@ impl From<AuthError> for ApiError {
             AuthError::Missing => Code::MissingAuthenticationTokenException,
             AuthError::Incomplete(_) => Code::IncompleteSignatureException,
             AuthError::UnknownKey => Code::UnrecognizedClientException,
+            AuthError::ExpiredToken => Code::ExpiredTokenException,
             AuthError::Scope(_)
             | AuthError::Time(_)
             | AuthError::UnsignedHeader(_)

@@ -20,7 +20,8 @@ use crate::api::{Api, Works};
 use crate::asynchronous;
 use crate::bundle_cleanup;
 use crate::change_locks::ChangeLocks;
-use crate::invocation::{EventRuns, Invoker};
+use crate::identity::Identities;
+use crate::invocation::{EventRuns, Invoker, RoleCredentials};
 use crate::layers::Layers;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
@@ -77,7 +78,10 @@ impl Frontend {
         let metrics = Metrics::register(registry)?;
         let tasks = Tasks::new();
         let metering = Metering::start(deps.usage.clone(), &tasks, registry)?;
-        let invoker = Arc::new(Invoker::new(deps.manager.clone(), deps.workers.clone(), metering.clone()));
+        let identities = Arc::new(Identities::open(deps.catalog.clone(), deps.documents.clone()).await?);
+        let credentials = RoleCredentials::new(deps.catalog.clone(), identities.clone());
+        let invoker = Invoker::new(deps.manager.clone(), deps.workers.clone(), metering.clone());
+        let invoker = Arc::new(invoker.with_credentials(credentials));
         let events = Tasks::new();
         asynchronous::start(config.events.clone(), event_deps(&config, &deps, &invoker), &events, registry)?;
         let changes = Arc::new(ChangeLocks::default());
@@ -87,6 +91,7 @@ impl Frontend {
         let (connections, stop_serving) = (TaskTracker::new(), CancellationToken::new());
         let works = Works {
             invoker,
+            identities,
             metering: metering.clone(),
             activator,
             metrics: metrics.clone(),

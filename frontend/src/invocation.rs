@@ -9,6 +9,7 @@
 //! is given, so that a caller's next call finds it idle, but a slow manager holds no answer back for longer than
 //! [`COMPLETE_BEFORE_ANSWER`].
 
+mod credentials;
 mod events;
 mod pace;
 mod streaming;
@@ -32,6 +33,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+pub use credentials::RoleCredentials;
 pub(crate) use events::EventRuns;
 use pace::Pace;
 pub(crate) use streaming::{Part, Pieces, Streamed};
@@ -113,7 +115,13 @@ impl Invoker {
     /// An invoker that counts into `meter`.
     #[must_use]
     pub fn new(manager: Arc<dyn WorkerManager>, workers: Arc<dyn WorkerDirectory>, meter: Arc<dyn Meter>) -> Self {
-        Self { roles: Roles { manager, workers, meter }, running: TaskTracker::new() }
+        Self { roles: Roles { manager, workers, meter, credentials: None }, running: TaskTracker::new() }
+    }
+
+    /// With credentials for the environments that are made for its calls.
+    #[must_use]
+    pub fn with_credentials(self, credentials: RoleCredentials) -> Self {
+        Self { roles: Roles { credentials: Some(Arc::new(credentials)), ..self.roles }, ..self }
     }
 
     /// Runs one invocation to its answer. A call that did not start waits for its next try as for capacity, within the
@@ -166,6 +174,7 @@ struct Roles {
     manager: Arc<dyn WorkerManager>,
     workers: Arc<dyn WorkerDirectory>,
     meter: Arc<dyn Meter>,
+    credentials: Option<Arc<RoleCredentials>>,
 }
 
 impl Roles {
@@ -173,10 +182,14 @@ impl Roles {
     /// same request id is harmless, so it is asked again.
     async fn reserve(&self, invocation: &Invocation, deadline: Instant) -> Result<Reservation, ReserveError> {
         let mut pause = RETRY_PAUSE_MIN;
+        let function = match &self.credentials {
+            Some(credentials) => credentials.equip(&invocation.function).await,
+            None => invocation.function.clone(),
+        };
         loop {
             let request = ReserveRequest {
                 request_id: invocation.request_id.clone(),
-                function: invocation.function.clone(),
+                function: function.clone(),
                 wait: deadline.saturating_duration_since(Instant::now()),
             };
             match self.manager.reserve(request).await {

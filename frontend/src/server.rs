@@ -4,6 +4,7 @@ mod stall;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
@@ -44,8 +45,8 @@ pub(crate) async fn serve(
 ) {
     let permits = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
     let timeouts = Timeouts { head: config.head_timeout, stall: config.stall_timeout };
-    while let Some((stream, permit)) = stop.run_until_cancelled(accept(&listener, &permits)).await {
-        let connection = connection(stream, router.clone(), timeouts, stop.clone());
+    while let Some((stream, peer, permit)) = stop.run_until_cancelled(accept(&listener, &permits)).await {
+        let connection = connection((stream, peer), router.clone(), timeouts, stop.clone());
         let open = metrics.connections.clone();
         open.inc();
         connections.spawn(async move {
@@ -64,11 +65,11 @@ struct Timeouts {
 }
 
 /// The next connection and its permit. Above the bound connections wait in the backlog.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else { std::future::pending().await };
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, permit),
+            Ok((stream, peer)) => return (stream, peer, permit),
             Err(error) => {
                 warn!(%error, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -78,7 +79,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream,
 }
 
 fn connection(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, SocketAddr),
     router: Router,
     timeouts: Timeouts,
     stop: CancellationToken,
@@ -88,7 +89,8 @@ fn connection(
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut router = router.clone();
         async move {
-            let request: Request = request.map(Body::new);
+            let mut request: Request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
             Ok::<_, Infallible>(match router.call(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},

@@ -19,8 +19,8 @@ mod sign;
 mod signing_key;
 mod verify;
 
-pub(crate) use canonical::decoded;
 pub use canonical::{PayloadHash, canonical_request};
+pub(crate) use canonical::{decoded, push_encoded};
 pub use claim::{Claim, Form, Scope};
 pub use sign::{Credentials, SignError, presign, sign};
 pub use signing_key::SigningKey;

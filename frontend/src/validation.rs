@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use environment::check_environment;
 pub use settings::{Settings, SettingsError};
-pub use target::{Addressee, NameForm, Qualifier, Target, TargetError};
+pub use target::{Addressee, NameForm, Named, Qualifier, Target, TargetError};
 
 /// Longest value repeated in a message, characters.
 const VALUE_MAX_CHARS: usize = 1024;

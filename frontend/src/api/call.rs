@@ -10,8 +10,10 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::INLINE_MAX_BYTES;
+use super::form::Form;
 use super::routes::Route;
 use crate::errors::{ApiError, Code};
+use crate::identity::Caller;
 use crate::model::queried;
 use crate::validation::{Addressee, NameForm, Target, ValidationErrors};
 
@@ -20,7 +22,13 @@ pub(super) struct Call {
     pub(super) request_id: RequestId,
     pub(super) route: &'static Route,
     pub(super) parts: Parts,
+    /// The key that signed. Its account is the one whose resources are meant: the caller's own, or the one that a
+    /// name in the request names and that lets the caller in.
     pub(super) key: Arc<AccessKey>,
+    /// Who calls.
+    pub(super) caller: Caller,
+    /// The session token that came with the key.
+    pub(super) session_token: Option<String>,
     pub(super) body: Bytes,
 }
 
@@ -52,6 +60,11 @@ impl Call {
         errors.check_range(number, member, 1, max);
         errors.finish()?;
         Ok(u32::try_from(number).unwrap_or(max))
+    }
+
+    /// The form in the body.
+    pub(super) fn form(&self) -> Form {
+        Form::read(&self.body)
     }
 
     /// A header, if it is plain text.

@@ -103,6 +103,7 @@ impl Api {
         let credentials = Credentials {
             key_id: call.key.id.clone(),
             secret: call.key.secret.clone(),
+            session_token: call.session_token.clone(),
             region: self.config.region.clone(),
         };
         let now_s = i64::try_from(Clock::unix_ms() / 1_000).unwrap_or(i64::MAX);

@@ -65,6 +65,7 @@ impl Api {
         }
         settings.apply(&mut record)?;
         record.tags = request.tags.unwrap_or_default();
+        self.check_function_role(account, &record.role).await?;
         if let Offer::NotOffered(offered) = offer(&*self.deps.manager, record.runtime).await {
             return Err(ApiError::invalid_parameter(not_offered(record.runtime, &offered)));
         }

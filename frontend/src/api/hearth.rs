@@ -1,5 +1,6 @@
 //! Our own routes, for `hearth workers`, `usage`, `dead-letters`, `queue`, `events` and `logs`. Signed like the rest; JSON in camelCase.
 
+mod accounts;
 mod channels;
 mod fleet;
 mod logs;

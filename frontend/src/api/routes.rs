@@ -233,9 +233,10 @@ const URLS: &[Route] = &[
 
 /// Resource policies of functions.
 const PERMISSIONS: &[Route] = &[
-    Route::new("GET", "/2015-03-31/functions/{FunctionName}/policy", "GetPolicy"),
-    Route::new("POST", "/2015-03-31/functions/{FunctionName}/policy", "AddPermission"),
-    Route::new("DELETE", "/2015-03-31/functions/{FunctionName}/policy/{StatementId}", "RemovePermission"),
+    Route::new("GET", "/2015-03-31/functions/{FunctionName}/policy", "GetPolicy").served(action!(get_policy)),
+    Route::new("POST", "/2015-03-31/functions/{FunctionName}/policy", "AddPermission").changes(action!(add_permission)),
+    Route::new("DELETE", "/2015-03-31/functions/{FunctionName}/policy/{StatementId}", "RemovePermission")
+        .changes(action!(remove_permission)),
 ];
 
 /// Tags.
@@ -283,6 +284,14 @@ const HEARTH: &[Route] = &[
     Route::new("GET", "/hearth/v1/layer", "HearthLayer").served(action!(hearth_layer)),
     Route::new("GET", "/hearth/v1/usage", "HearthUsage").served(action!(hearth_usage)),
     Route::new("GET", "/hearth/v1/workers", "HearthWorkers").served(action!(hearth_workers)),
+    Route::new("GET", "/hearth/v1/accounts", "HearthAccounts").served(action!(hearth_accounts)),
+    Route::new("POST", "/hearth/v1/accounts", "HearthCreateAccount").changes(action!(hearth_create_account)),
+    Route::new("DELETE", "/hearth/v1/accounts/{AccountId}", "HearthDeleteAccount")
+        .changes(action!(hearth_delete_account)),
+    Route::new("GET", "/hearth/v1/keys", "HearthKeys").served(action!(hearth_keys)),
+    Route::new("POST", "/hearth/v1/keys", "HearthCreateKey").changes(action!(hearth_create_key)),
+    Route::new("PUT", "/hearth/v1/keys/{KeyId}", "HearthUpdateKey").changes(action!(hearth_update_key)),
+    Route::new("DELETE", "/hearth/v1/keys/{KeyId}", "HearthDeleteKey").changes(action!(hearth_delete_key)),
 ];
 
 /// Not served: mappings, code signing, capacity providers, durable executions.

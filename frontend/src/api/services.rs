@@ -32,9 +32,9 @@ const LOGS: &Route = &Route::new("POST", "/", "Logs").changes(|api, call| Box::p
 /// Simple Queue Service: a subset.
 const SQS: &Route = &Route::new("POST", "/", "Sqs").served(|api, call| Box::pin(api.sqs(call))).body_max(SQS_MAX_BYTES);
 /// Security Token Service: a subset.
-const STS: &Route = &Route::new("POST", "/", "Sts");
+const STS: &Route = &Route::new("POST", "/", "Sts").served(|api, call| Box::pin(api.sts(call)));
 /// Identity and Access Management: a subset.
-const IAM: &Route = &Route::new("POST", "/", "Iam");
+const IAM: &Route = &Route::new("POST", "/", "Iam").changes(|api, call| Box::pin(api.iam(call)));
 
 static OTHERS: [Service; 4] = [
     Service { name: "logs", wire: Wire::Json11, is_global: false, route: Some(LOGS) },

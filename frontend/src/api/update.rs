@@ -77,6 +77,7 @@ impl Api {
             check_unzipped(&record)?;
         }
         settings.apply(&mut record)?;
+        self.check_function_role(account, &record.role).await?;
         if let Some(target) = &record.dead_letter_target {
             self.ensure_channel(account, target).await?;
         }

@@ -71,7 +71,7 @@ pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
 }
 
 /// Appends `bytes` with everything but RFC 3986's unreserved characters percent-encoded.
-pub(super) fn push_encoded(text: &mut String, bytes: &[u8]) {
+pub(crate) fn push_encoded(text: &mut String, bytes: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in bytes {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {

@@ -25,8 +25,8 @@ pub struct Claim<'a> {
     pub date: AmzDate,
     /// The payload hash the request names; without one the body's own counts.
     pub payload: Option<PayloadHash>,
-    /// Whether a session token came along. Hearth issues none.
-    pub session_token: bool,
+    /// The session token that came along: it says whose the key is.
+    pub session_token: Option<Cow<'a, str>>,
 }
 
 /// Where a signature stands.
@@ -85,7 +85,7 @@ impl<'a> Claim<'a> {
         Ok(Scope { key_id, date, region, service })
     }
 
-    fn from_header(value: &'a str, headers: &HeaderMap) -> Result<Self, AuthError> {
+    fn from_header(value: &'a str, headers: &'a HeaderMap) -> Result<Self, AuthError> {
         let (algorithm, fields) = value.trim().split_once(' ').unwrap_or((value, ""));
         if algorithm != ALGORITHM {
             return Err(incomplete(&format!("Unsupported AWS 'algorithm': '{algorithm}'.")));
@@ -120,11 +120,11 @@ impl<'a> Claim<'a> {
             signature: Cow::Borrowed(signature),
             date,
             payload: declared_payload(headers.get("x-amz-content-sha256").map(|value| value.as_bytes()))?,
-            session_token: headers.contains_key("x-amz-security-token"),
+            session_token: session_token(headers)?,
         })
     }
 
-    fn from_query(query: &'a str, headers: &HeaderMap) -> Result<Self, AuthError> {
+    fn from_query(query: &'a str, headers: &'a HeaderMap) -> Result<Self, AuthError> {
         let required = |name: &str| {
             parameter(query, name)
                 .filter(|value| !value.is_empty())
@@ -150,9 +150,17 @@ impl<'a> Claim<'a> {
             signature: required("X-Amz-Signature")?,
             date,
             payload: declared_payload(payload)?,
-            session_token: parameter(query, "X-Amz-Security-Token").is_some(),
+            session_token: match parameter(query, "X-Amz-Security-Token") {
+                None => session_token(headers)?,
+                in_query => in_query,
+            },
         })
     }
+}
+
+fn session_token(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, AuthError> {
+    let token = headers.get("x-amz-security-token").map(|value| value.to_str().map(Cow::Borrowed));
+    token.transpose().map_err(|_| incomplete("X-Amz-Security-Token is not plain text."))
 }
 
 fn incomplete(text: &str) -> AuthError {
@@ -176,6 +184,10 @@ fn declared_payload(value: Option<&[u8]>) -> Result<Option<PayloadHash>, AuthErr
     match value {
         None => Ok(None),
         Some(value) if value == PayloadHash::UNSIGNED.as_bytes() => Ok(Some(PayloadHash::Unsigned)),
+        Some(value) if value.starts_with(b"STREAMING-") => Err(incomplete(
+            "Payloads signed in chunks (STREAMING-AWS4-HMAC-SHA256-PAYLOAD and its kin) are not supported. Send the \
+             body's SHA-256 or UNSIGNED-PAYLOAD in x-amz-content-sha256.",
+        )),
         Some(value) => {
             let mut hash = [0; 32];
             hex::decode_to_slice(value, &mut hash).map_err(|_| {

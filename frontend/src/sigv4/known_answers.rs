@@ -78,7 +78,8 @@ fn headers() {
 /// What our signer signs our verifier takes, and nothing near it.
 #[test]
 fn a_signature_is_good_for_one_request() {
-    let credentials = Credentials { key_id: "AKID".into(), secret: SECRET.into(), region: "eu-north-1".into() };
+    let credentials =
+        Credentials { key_id: "AKID".into(), secret: SECRET.into(), session_token: None, region: "eu-north-1".into() };
     let now = 1_700_000_000;
     let verifier = Verifier::new(None);
     let check = |request: &Request<()>, body: &[u8], secret: &str, at: i64| {

@@ -8,7 +8,7 @@ use super::{AuthError, Claim, Credentials, PayloadHash, Verifier, presign, sign}
 const NOW_S: i64 = 1_700_000_000;
 
 fn credentials() -> Credentials {
-    Credentials { key_id: "AKID".into(), secret: "secret".into(), region: "us-east-1".into() }
+    Credentials { key_id: "AKID".into(), secret: "secret".into(), session_token: None, region: "us-east-1".into() }
 }
 
 fn check(verifier: &Verifier, request: &Request<()>, body: &[u8]) -> Result<(), AuthError> {

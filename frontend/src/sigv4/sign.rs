@@ -15,6 +15,8 @@ pub struct Credentials {
     pub key_id: String,
     /// Its secret.
     pub secret: String,
+    /// The session's token, if the key is one of a session.
+    pub session_token: Option<String>,
     /// The region in the scope.
     pub region: String,
 }
@@ -43,6 +45,9 @@ pub fn sign(
     set_host(headers, uri)?;
     headers.insert("x-amz-date", value(&date.to_string())?);
     headers.insert("x-amz-content-sha256", value(&hex::encode(Sha256::digest(body)))?);
+    if let Some(token) = &credentials.session_token {
+        headers.insert("x-amz-security-token", value(token)?);
+    }
     headers.remove(header::AUTHORIZATION);
     let mut names: Vec<&str> = headers.keys().map(http::HeaderName::as_str).collect();
     names.sort_unstable();
@@ -70,6 +75,10 @@ pub fn presign(credentials: &Credentials, unix_s: i64, expires_s: u32, uri: &Uri
     query.push_str(&format!("X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential="));
     push_encoded(&mut query, format!("{}/{scope}", credentials.key_id).as_bytes());
     query.push_str(&format!("&X-Amz-Date={date}&X-Amz-Expires={expires_s}&X-Amz-SignedHeaders=host"));
+    if let Some(token) = &credentials.session_token {
+        query.push_str("&X-Amz-Security-Token=");
+        push_encoded(&mut query, token.as_bytes());
+    }
     let payload = PayloadHash::of(b"");
     let canonical = canonical_request("GET", uri.path(), &query, &headers, "host", None, &payload);
     let canonical = canonical.ok_or(SignError::NoHost)?;

@@ -10,7 +10,8 @@ use super::signing_key::{SigningKey, SigningKeys};
 use crate::calendar::AmzDate;
 
 /// Headers that change what a request does: if present they must be signed, so that nobody on the way can add them.
-const MUST_BE_SIGNED: [&str; 4] = ["x-amz-date", "x-amz-invocation-type", "x-amz-log-type", "x-amz-client-context"];
+const MUST_BE_SIGNED: [&str; 5] =
+    ["x-amz-date", "x-amz-invocation-type", "x-amz-log-type", "x-amz-client-context", "x-amz-security-token"];
 
 /// Checks signatures; keeps the signing keys of credentials that proved good.
 #[derive(Default)]
@@ -31,6 +32,9 @@ pub enum AuthError {
     /// No such key, or a session token that nobody issued.
     #[error("The security token included in the request is invalid.")]
     UnknownKey,
+    /// A session token past its time.
+    #[error("The security token included in the request is expired")]
+    ExpiredToken,
     /// Signed for another service, region or day.
     #[error("{0}")]
     Scope(String),
@@ -64,8 +68,8 @@ impl Verifier {
         Self { region, keys: SigningKeys::default() }
     }
 
-    /// Checks what the head of the request shows: service, region (unless the service is the same in all), dates,
-    /// session token. Gives the key id to look up.
+    /// Checks what the head of the request shows: service, region (unless the service is the same in all), dates.
+    /// Gives the key id to look up.
     pub fn admit<'c>(
         &self,
         claim: &'c Claim<'_>,
@@ -91,9 +95,6 @@ impl Verifier {
             )));
         }
         check_time(claim, AmzDate::from_unix(now_unix_s))?;
-        if claim.session_token {
-            return Err(AuthError::UnknownKey);
-        }
         Ok(key_id)
     }
 

@@ -137,6 +137,30 @@ impl Target {
     }
 }
 
+/// A function's name, whoever's it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The account in it.
+    pub account: Option<AccountId>,
+    /// The bare name.
+    pub name: FunctionName,
+    /// The qualifier in it.
+    pub qualifier: Option<String>,
+}
+
+impl Named {
+    /// Takes a name apart; `None` if it is none.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let parts = NameParts::read(text)?;
+        Some(Self {
+            account: parts.account.and_then(|account| AccountId::new(account).ok()),
+            name: FunctionName::new(parts.name).ok()?,
+            qualifier: parts.qualifier.map(str::to_owned),
+        })
+    }
+}
+
 impl Qualifier {
     /// Reads `$LATEST`, a number, or anything else as the name of an alias.
     #[must_use]

@@ -86,7 +86,12 @@ print(request.headers["Authorization"])
     if !runs("python3", &["-c", "import botocore"]).await {
         return skipped("botocore can't be imported by the python3 on PATH");
     }
-    let credentials = Credentials { key_id: KEY_ID.into(), secret: SECRET.into(), region: "eu-central-1".into() };
+    let credentials = Credentials {
+        key_id: KEY_ID.into(),
+        secret: SECRET.into(),
+        session_token: None,
+        region: "eu-central-1".into(),
+    };
     for (method, url) in [
         ("GET", "http://localhost:9000/"),
         (

@@ -149,7 +149,7 @@ pub(crate) fn account() -> AccountId {
 }
 
 pub(crate) fn credentials() -> Credentials {
-    Credentials { key_id: KEY_ID.into(), secret: SECRET.into(), region: "us-east-1".into() }
+    Credentials { key_id: KEY_ID.into(), secret: SECRET.into(), session_token: None, region: "us-east-1".into() }
 }
 
 pub(crate) fn now_s() -> i64 {
