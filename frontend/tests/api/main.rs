@@ -8,6 +8,7 @@ mod functions;
 mod invocations;
 mod own_routes;
 mod platform;
+mod random;
 mod refusals;
 mod server;
 mod warm_path;

@@ -12,6 +12,7 @@ use hearth_domain::{AccountId, FunctionName, Version};
 use hearth_frontend::sigv4::{Credentials, sign};
 use hearth_frontend::{Config, Deps, Frontend};
 use hearth_store::catalog::{AccessKey, FunctionState, UpdateStatus};
+use hearth_store::document::Documents;
 use hearth_store::embedded::Database;
 use hearth_store::files::FileBundles;
 use http::{HeaderMap, Method, Request, Uri};
@@ -65,11 +66,20 @@ impl Platform {
     }
 
     pub(crate) async fn with(config: Config, fleet: Arc<Fleet>) -> Self {
+        Self::watched(config, fleet, |documents| documents).await
+    }
+
+    /// With something between the frontend and its documents.
+    pub(crate) async fn watched(
+        config: Config,
+        fleet: Arc<Fleet>,
+        around: impl FnOnce(Arc<dyn Documents>) -> Arc<dyn Documents>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let database = Database::open(&dir.path().join("state")).await.unwrap();
         let deps = Deps {
             catalog: database.catalog(),
-            documents: database.documents(),
+            documents: around(database.documents()),
             bundles: Arc::new(FileBundles::open(&dir.path().join("bundles")).await.unwrap()),
             events: database.events(),
             messages: database.messages(),
@@ -179,6 +189,28 @@ pub(crate) fn signed_by(
     let mut request = Request::builder().method(method).uri(path).body(Body::from(body.to_vec())).unwrap();
     *request.headers_mut() = map;
     request
+}
+
+/// As [`signed`], of what may be no HTTP at all; then none.
+pub(crate) fn signed_bytes(
+    method: &str,
+    target: &str,
+    headers: &[(String, Vec<u8>)],
+    body: &[u8],
+) -> Option<Request<Body>> {
+    let uri: Uri = format!("{HOST}{target}").parse().ok()?;
+    let target: Uri = target.parse().ok()?;
+    let method: Method = method.parse().ok()?;
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let name = http::HeaderName::from_bytes(name.as_bytes()).ok()?;
+        map.append(name, http::HeaderValue::from_bytes(value).ok()?);
+    }
+    sign(&credentials(), now_s(), &method, &uri, &mut map, body).ok()?;
+    map.insert("content-length", body.len().into());
+    let mut request = Request::builder().method(method).uri(target).body(Body::from(body.to_vec())).ok()?;
+    *request.headers_mut() = map;
+    Some(request)
 }
 
 /// A zip with one stored file.
