@@ -283,6 +283,7 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Unreadable(text) => Self::new(Code::SerializationException, text),
+            unsupported @ Refusal::Unsupported(_) => Self::invalid_parameter(unsupported.to_string()),
             Refusal::Invalid(errors) => errors.into(),
         }
     }
@@ -300,7 +301,7 @@ impl From<TargetError> for ApiError {
             TargetError::Invalid(_) => Code::ValidationException,
             TargetError::OtherRegion { .. } => Code::ResourceNotFoundException,
             TargetError::OtherAccount { .. } => Code::AccessDeniedException,
-            TargetError::QualifierMismatch => Code::InvalidParameterValueException,
+            TargetError::LongName(_) | TargetError::QualifierMismatch => Code::InvalidParameterValueException,
         };
         Self::new(code, error.to_string())
     }
@@ -311,6 +312,10 @@ impl From<BundleError> for ApiError {
         Self::invalid_parameter(match error {
             BundleError::Empty => "Uploaded file must be a non-empty zip".to_owned(),
             BundleError::TooLarge => format!("Unzipped size must be smaller than {BUNDLE_UNZIPPED_MAX_BYTES} bytes"),
+            BundleError::NotAZip(_) | BundleError::Damaged { .. } => {
+                "Could not unzip uploaded file. Please check your file, then try to upload again.".to_owned()
+            }
+            // What only Hearth refuses, it explains.
             error => format!(
                 "Could not unzip uploaded file. Please check your file, then try to upload again. Reason: {error}."
             ),

@@ -14,19 +14,25 @@
 //! required members are there and whose JSON types are right, so it reads its document and decides; no field checks by
 //! hand. What the model can't say (does the version exist, do two members go together) stays with the operation.
 //!
+//! Members that are not honoured stand in [`DEPARTURES`], and through it in docs/lambda-api.md.
+//!
 //! Operations that are not served answer 501 before anything of this: see docs/decisions/0135.
 //!
 //! Invariants: a payload (of Invoke, say) is never looked at here; patterns are compiled once, at first use; a request
 //! that holds its constraints costs no allocation but for escaped text and for maps and lists in its document.
 
+mod departure;
 mod document;
+mod documentation;
 #[rustfmt::skip]
 mod generated;
 mod pattern;
 mod place;
 mod rule;
 
+pub use departure::{DEPARTURES, Departure, Treatment};
 pub use document::check_document;
+pub use documentation::lambda_api;
 pub use generated::{BOTOCORE, OPERATIONS};
 pub use pattern::Pattern;
 pub use place::{check, path_parameter, queried};
@@ -163,11 +169,14 @@ pub struct Map {
 }
 
 /// Why a request is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// `SerializationException`: it can't be read as what the model says it is.
     #[error("{0}")]
     Unreadable(String),
+    /// `InvalidParameterValueException`: it says something that Hearth can't honour.
+    #[error("{} is not supported by Hearth: {}.", .0.member, .0.why)]
+    Unsupported(&'static Departure),
     /// `ValidationException`: it was read, and breaks constraints.
     #[error(transparent)]
     Invalid(#[from] ValidationErrors),

@@ -36,7 +36,11 @@ fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let root = workspace_root();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["gen"] => generate::write(&root).and_then(|()| service_model::write(&root)),
+        ["gen"] => {
+            generate::write(&root)?;
+            service_model::write(&root)?;
+            service_model::document(&root)
+        }
         ["tidy"] => tidy::check(&root),
         ["shim"] => static_program::build(&root, "hearth-shim", false),
         ["shim", "--release"] => static_program::build(&root, "hearth-shim", true),

@@ -12,13 +12,16 @@ mod table;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use shapes::ServiceModel;
 
 /// The one file that comes out.
 const GENERATED: &str = "frontend/src/model/generated.rs";
+/// What people read.
+const DOCUMENT: &str = "docs/lambda-api.md";
 /// Where botocore keeps the model, below its own folder.
 const MODEL: &str = "data/lambda/2015-03-31/service-2.json.gz";
 
@@ -30,6 +33,17 @@ pub(crate) fn write(root: &Path) -> Result<()> {
     };
     let target = root.join(GENERATED);
     fs::write(&target, generated(&botocore)?).with_context(|| format!("writing {}", target.display()))
+}
+
+/// Writes the document that the frontend tells of its routes and that table; a test of the frontend holds it.
+pub(crate) fn document(root: &Path) -> Result<()> {
+    let arguments = ["run", "--quiet", "--locked", "-p", "hearth-frontend", "--example", "lambda_api"];
+    let told = Command::new("cargo").args(arguments).current_dir(root).output().context("running cargo")?;
+    if !told.status.success() {
+        bail!("the frontend tells no document: {}", String::from_utf8_lossy(&told.stderr));
+    }
+    let target = root.join(DOCUMENT);
+    fs::write(&target, told.stdout).with_context(|| format!("writing {}", target.display()))
 }
 
 /// The text that belongs into [`GENERATED`].

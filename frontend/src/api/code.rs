@@ -66,6 +66,11 @@ impl CheckedZip {
 }
 
 impl CodeSource {
+    /// Whether it names a container image.
+    pub(super) fn is_image(&self) -> bool {
+        self.image_uri.is_some()
+    }
+
     /// Inspects the zip, off the threads that serve connections.
     pub(super) async fn checked(self) -> Result<CheckedZip, ApiError> {
         if self.s3_bucket.is_some() || self.s3_key.is_some() {

@@ -44,6 +44,10 @@ impl Api {
         refuse_arm(request.architectures.as_deref())?;
         let name = self.latest_only(&call)?;
         let account = &call.key.account;
+        if source.is_image() {
+            let text = "Please don't provide ImageUri when updating a function with packageType Zip.";
+            return Err(ApiError::invalid_parameter(text));
+        }
         // Asked first to spare the work, and again below: a large zip must not hold back other functions' changes.
         self.changeable(account, &name, request.revision_id.as_deref()).await?;
         let zip = source.checked().await?;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::request::Parts;
 
+use super::departure::refused;
 use super::document::{At, Findings, read_structure};
 use super::rule::{Scalar, note};
 use super::{Member, Operation, Place, Refusal, Shape};
@@ -21,10 +22,16 @@ pub fn check(operation: &Operation, parts: &Parts, body: &[u8]) -> Result<(), Re
             continue;
         }
         let mut errors = ValidationErrors::default();
-        check_member(operation, member, parts, &mut errors)?;
+        if check_member(operation, member, parts, &mut errors)? {
+            found.give(index);
+        }
         found.put(index, errors);
     }
-    Ok(found.in_order().finish()?)
+    let named = |name: &str| operation.members.iter().position(|member| member.name == name);
+    let refused =
+        refused(operation.name).find(|departure| named(departure.member).is_some_and(|index| found.is_given(index)));
+    found.in_order().finish()?;
+    refused.map_or(Ok(()), |departure| Err(Refusal::Unsupported(departure)))
 }
 
 /// Whether the body is a JSON document whose members the model names.
@@ -32,15 +39,16 @@ fn has_document(operation: &Operation) -> bool {
     operation.payload.is_none() && operation.members.iter().any(|member| matches!(member.place, Place::Body))
 }
 
+/// Checks a member that stands outside the document; whether it was there.
 fn check_member(
     operation: &Operation,
     member: &Member,
     parts: &Parts,
     errors: &mut ValidationErrors,
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
     let name = || At::top(member.name).path();
     if let Shape::List(list) = member.shape {
-        let Place::Query(query) = member.place else { return Ok(()) };
+        let Place::Query(query) = member.place else { return Ok(false) };
         let mut given = false;
         for value in queried(parts, query) {
             given = true;
@@ -49,7 +57,7 @@ fn check_member(
         if member.required && !given {
             errors.add_missing(&name());
         }
-        return Ok(());
+        return Ok(given);
     }
     let value = match member.place {
         Place::Path(label) => Some(path_parameter(operation.path, label, parts.uri.path())),
@@ -58,12 +66,12 @@ fn check_member(
         Place::Header(header) => header_text(parts, header).or_else(|| queried(parts, header).next()),
         Place::Body => None,
     };
-    match value {
-        Some(value) => note(member.shape, scalar(member.shape, &value, member.name)?, &name, errors),
+    match &value {
+        Some(value) => note(member.shape, scalar(member.shape, value, member.name)?, &name, errors),
         None if member.required => errors.add_missing(&name()),
         None => {}
     }
-    Ok(())
+    Ok(value.is_some())
 }
 
 /// Text read as what the shape says.

@@ -38,9 +38,10 @@ pub fn check_environment(variables: &BTreeMap<String, String>) -> Result<(), Set
     if let Some((name, _)) = variables.iter().find(|(_, value)| value.contains('\0')) {
         return Err(SettingsError::BadVariable(name.chars().take(64).collect()));
     }
-    let bytes: usize = variables.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if bytes > ENVIRONMENT_MAX_BYTES {
-        return Err(SettingsError::EnvironmentTooLarge { bytes });
+    // Measured as Lambda does: the JSON of all of them.
+    let measured = serde_json::to_string(variables).unwrap_or_default();
+    if measured.len() > ENVIRONMENT_MAX_BYTES {
+        return Err(SettingsError::EnvironmentTooLarge(measured));
     }
     Ok(())
 }
@@ -59,7 +60,7 @@ mod tests {
         assert!(check(&[("AWS_REGION", "x")]).unwrap_err().to_string().contains("AWS_REGION"));
         assert!(check(&[("LAMBDA_RUNTIME_DIR", "x")]).is_err());
         assert!(check(&[("NUL", "a\0b")]).is_err());
-        assert!(check(&[("KEY", &"x".repeat(4_093))]).is_ok());
-        assert!(check(&[("KEY", &"x".repeat(4_094))]).is_err());
+        assert!(check(&[("KEY", &"x".repeat(4_086))]).is_ok());
+        assert!(check(&[("KEY", &"x".repeat(4_087))]).is_err());
     }
 }

@@ -62,15 +62,12 @@ pub enum SettingsError {
          underscores, and values have no NUL"
     )]
     BadVariable(String),
-    /// Too many bytes of variables.
+    /// Too many bytes of variables, as JSON.
     #[error(
         "Lambda was unable to configure your environment variables because the environment variables you have provided \
-         exceeded the {}KB limit. They measure {bytes} bytes.", ENVIRONMENT_MAX_BYTES / 1024
+         exceeded the {limit_kb}KB limit. String measured: {0}", limit_kb = ENVIRONMENT_MAX_BYTES / 1024
     )]
-    EnvironmentTooLarge {
-        /// What names and values measure together.
-        bytes: usize,
-    },
+    EnvironmentTooLarge(String),
     /// A dead-letter target Hearth can't send to.
     #[error(
         "The dead-letter target {0} can't be used: failed events go to a standard queue, a standard topic or a function of \
@@ -147,8 +144,8 @@ impl Settings {
         }
         if let Some(variables) = self.environment.map(|environment| environment.variables.unwrap_or_default()) {
             check_environment(&variables)?;
-            // An empty map takes the variables away; the API then leaves the member out.
-            record.environment = (!variables.is_empty()).then_some(variables);
+            // An empty map is shown as one (LocalStack's recordings, TestLambdaFunction::test_function_lifecycle).
+            record.environment = Some(variables);
         }
         let bounded = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
         if let Some(Ok(timeout)) = bounded(self.timeout).map(Timeout::new) {

@@ -57,6 +57,13 @@ pub enum TargetError {
     /// It is no name at all.
     #[error(transparent)]
     Invalid(#[from] ValidationErrors),
+    /// The bare name is too long. Lambda words it as a broken constraint and sends it as an
+    /// `InvalidParameterValueException` (LocalStack's recordings, TestLambdaFunction::test_function_arns).
+    #[error(
+        "1 validation error detected: Value '{0}' at 'functionName' failed to satisfy constraint: Member must have \
+         length less than or equal to {NAME_MAX_CHARS}"
+    )]
+    LongName(String),
     /// It names another region.
     #[error("Functions from '{asked}' are not reachable in this region ('{here}')")]
     OtherRegion {
@@ -89,14 +96,14 @@ impl Target {
         errors.check_length(text, "functionName", 1, max);
         let parts = NameParts::read(text);
         errors.check_pattern(text, "functionName", parts.is_some(), NAME_PATTERN);
-        if let Some(parts) = &parts {
-            errors.check_length(parts.name, "functionName", 1, NAME_MAX_CHARS);
-        }
         if let Some(qualifier) = qualifier {
             errors.check_length(qualifier, "qualifier", 1, QUALIFIER_MAX_CHARS);
             errors.check_pattern(qualifier, "qualifier", is_qualifier(qualifier), QUALIFIER_PATTERN);
         }
         errors.finish()?;
+        if let Some(parts) = parts.filter(|parts| parts.name.chars().count() > NAME_MAX_CHARS) {
+            return Err(TargetError::LongName(parts.name.to_owned()));
+        }
         // Only a name that matches the pattern gets here.
         let Some((parts, name)) = parts.and_then(|parts| Some((parts, FunctionName::new(parts.name).ok()?))) else {
             let mut errors = ValidationErrors::default();
@@ -190,14 +197,8 @@ struct NameParts<'a> {
 impl<'a> NameParts<'a> {
     /// Takes a name apart as Lambda's pattern does: each optional piece is taken if it can be.
     fn read(text: &'a str) -> Option<Self> {
-        let mut rest = text;
-        if let Some(after) = rest.strip_prefix("arn:") {
-            let (partition, after) = after.split_once(':')?;
-            if !(partition.is_empty() || partition.starts_with("aws")) {
-                return None;
-            }
-            rest = after.strip_prefix("lambda:")?;
-        }
+        // What does not go on as an ARN is a function named arn.
+        let mut rest = after_arn(text).unwrap_or(text);
         let mut take = |fits: fn(&str) -> bool| {
             let (piece, after) = rest.split_once(':')?;
             fits(piece).then(|| {
@@ -218,7 +219,15 @@ impl<'a> NameParts<'a> {
     }
 }
 
-/// `eu-west-1`, `us-gov-east-1`.
+/// What follows `arn:aws:lambda:`.
+fn after_arn(text: &str) -> Option<&str> {
+    let (partition, after) = text.strip_prefix("arn:")?.split_once(':')?;
+    let tail = if partition.is_empty() { "" } else { partition.strip_prefix("aws")? };
+    let well_formed = tail.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
+    well_formed.then(|| after.strip_prefix("lambda:"))?
+}
+
+/// `eu-west-1`, `us-gov-east-1`, `us-isob-east-1`.
 fn is_region(text: &str) -> bool {
     let mut words = text.split('-');
     let letters = |word: Option<&str>| word.is_some_and(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase()));
@@ -234,6 +243,8 @@ fn is_qualifier(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(text: &str, qualifier: Option<&str>) -> Result<Target, TargetError> {
@@ -260,11 +271,65 @@ mod tests {
         }
     }
 
+    /// Pieces that names are made of, and some that they are not.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "arn",
+            "aws",
+            "aws-cn",
+            "aws1",
+            "lambda",
+            "us-east-1",
+            "us-gov-west-1",
+            "us-isob-east-1",
+            "000000000000",
+            "111111111111",
+            "function",
+            "echo",
+            "a_b-C",
+            "$LATEST",
+            "1",
+            "007",
+            "prod",
+            "",
+            "é",
+            " ",
+            "x.y",
+        ]);
+        prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.join(":"))
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_read_if_and_only_if_it_matches_the_pattern(text in prop_oneof![pieces(), ".{0,40}"]) {
+            let pattern = regex::Regex::new(&format!(r"\A(?:{})\z", NAME_PATTERN.replace(r"\d", "[0-9]"))).unwrap();
+            prop_assert_eq!(NameParts::read(&text).is_some(), pattern.is_match(&text), "{}", text);
+        }
+
+        #[test]
+        fn what_was_read_reads_the_same_from_its_arn(text in pieces(), qualifier in prop::option::of("[a-zA-Z0-9$_-]{1,8}")) {
+            let account = AccountId::new("000000000000").unwrap();
+            let to = Addressee { account: &account, region: "us-east-1" };
+            if let Ok(target) = read(&text, qualifier.as_deref()) {
+                let arn = target.arn(to);
+                let again = read(&arn, None).or_else(|_| read(arn.rsplit_once(':').unwrap().0, qualifier.as_deref()));
+                prop_assert_eq!(again, Ok(target), "{}", text);
+            }
+        }
+
+        #[test]
+        fn nothing_that_is_asked_for_panics(text in any::<String>(), qualifier in prop::option::of(any::<String>())) {
+            let _ = read(&text, qualifier.as_deref());
+        }
+    }
+
     #[test]
     fn what_leads_nowhere_is_told_apart() {
-        for text in ["", "a b", "ä", "echo:", "echo:a:b", "arn:aws:s3:::bucket", ":echo", "echo!", &"x".repeat(65)] {
+        for text in ["", "a b", "ä", "echo:", "echo:a:b", "arn:aws:s3:::bucket", ":echo", "echo!"] {
             assert!(matches!(read(text, None), Err(TargetError::Invalid(_))), "{text:?} was taken for a name");
         }
+        let long = read(&"x".repeat(65), None).unwrap_err();
+        assert_eq!(long, TargetError::LongName("x".repeat(65)));
         let elsewhere = read("arn:aws:lambda:eu-west-1:000000000000:function:echo", None);
         assert!(matches!(elsewhere, Err(TargetError::OtherRegion { .. })));
         let foreign = read("111111111111:function:echo", None);

@@ -6,6 +6,7 @@ mod clients;
 mod fleet;
 mod functions;
 mod invocations;
+mod model;
 mod own_routes;
 mod platform;
 mod random;
