@@ -45,6 +45,39 @@ def without_ours(environment):
     return {k: v for k, v in environment.items() if not k.startswith(("AWS_", "HEARTH_"))}
 
 
+def held_to_the_model(operation_model, response_dict, **_):
+    """Fails where an answer has a member that the service model does not know, or one of another type: botocore would
+    pass over it in silence, and other SDKs would not."""
+    shape = operation_model.output_shape
+    if response_dict["status_code"] >= 300 or shape is None or "payload" in shape.serialization:
+        return
+    if body := response_dict["body"]:
+        hold_to_shape(json.loads(body), shape, operation_model.name)
+
+
+# Members that AWS itself answers with what its model does not have (`Creating`), or that we have more of.
+OPEN_ENUMS = {"LastUpdateStatusReasonCode", "Runtime"}
+
+
+def hold_to_shape(value, shape, at):
+    if value is None:
+        return
+    kinds = {"structure": dict, "map": dict, "list": list, "string": str, "boolean": bool, "integer": int, "long": int}
+    assert isinstance(value, kinds.get(shape.type_name, object)), f"{at} is no {shape.type_name}: {value!r}"
+    if shape.type_name == "structure":
+        for name, inner in value.items():
+            assert name in shape.members, f"the service model has no {at}.{name}"
+            hold_to_shape(inner, shape.members[name], f"{at}.{name}")
+    elif shape.type_name == "list":
+        for inner in value:
+            hold_to_shape(inner, shape.member, f"{at}[]")
+    elif shape.type_name == "map":
+        for name, inner in value.items():
+            hold_to_shape(inner, shape.value, f"{at}.{name}")
+    elif shape.type_name == "string" and getattr(shape, "enum", None) and at.split(".")[-1] not in OPEN_ENUMS:
+        assert value in shape.enum, f"{at} is none of {shape.enum}: {value!r}"
+
+
 ports_given = set()
 
 
@@ -178,7 +211,9 @@ class Platform:
                 parameter_validation=validate,
             ),
         }
-        return boto3.client("lambda", **{**options, **overrides})
+        client = boto3.client("lambda", **{**options, **overrides})
+        client.meta.events.register("before-parse.lambda", held_to_the_model)
+        return client
 
     def environment(self):
         """Environment for awscli and for hearth's own client commands."""

@@ -122,7 +122,8 @@ assert aws.invoke(FunctionName="echo", Qualifier="1")["ExecutedVersion"] == "1"
 assert aws.invoke(FunctionName=ARN + "echo:2")["ExecutedVersion"] == "2"
 assert create("born-published", Publish=True)["Version"] == "1"
 aws.get_waiter("published_version_active").wait(FunctionName="born-published", Qualifier="1")
-assert "Environment" not in aws.update_function_configuration(FunctionName="echo", Environment={"Variables": {}})
+emptied = aws.update_function_configuration(FunctionName="echo", Environment={"Variables": {}})
+assert emptied["Environment"] == {"Variables": {}}
 aws.get_waiter("function_updated_v2").wait(FunctionName="echo")
 
 # Lists.
