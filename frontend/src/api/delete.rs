@@ -8,6 +8,7 @@ use hearth_store::CatalogError;
 
 use super::Api;
 use super::call::Call;
+use super::configuration::function_arn;
 use crate::belongings;
 use crate::errors::ApiError;
 use crate::validation::{NameForm, Qualifier};
@@ -32,7 +33,8 @@ impl Api {
         };
         let _change = self.changes.lock(account, name).await;
         if self.deps.catalog.get(account, name, Version::Latest).await?.is_none() {
-            return Err(ApiError::function_not_found(&target.arn(call.addressee(&self.config.region))));
+            // Without the version, whatever was asked for (LocalStack's recordings, test_delete_on_nonexisting_version).
+            return Err(ApiError::function_not_found(&function_arn(&self.config.region, account, name, None)));
         }
         if let Some(version) = version {
             self.check_no_alias_names(account, name, version).await?;

@@ -139,7 +139,7 @@ paged = aws.get_paginator("list_versions_by_function").paginate(FunctionName="ec
 assert [version["Version"] for page in paged for version in page["Versions"]] == ["$LATEST", "1", "2"]
 
 # Refusals.
-message = fails("ValidationException", 400, create, name="x" * 65)
+message = fails("InvalidParameterValueException", 400, create, name="x" * 65)
 assert "at 'functionName' failed to satisfy constraint: Member must have length less than or equal to 64" in message
 message = fails("InvalidParameterValueException", 400, aws.create_function, FunctionName="java", Runtime="java21",
                 Role=ROLE, Handler="a.B", Code={"ZipFile": bundle("x")})
