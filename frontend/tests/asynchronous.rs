@@ -60,7 +60,7 @@ impl EventInvoker for Scripted {
 
 /// A dispatcher at work.
 struct Bench {
-    dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
     events: Arc<dyn EventQueue>,
     catalog: Arc<dyn Catalog>,
     documents: Arc<dyn Documents>,
@@ -85,7 +85,7 @@ impl Bench {
         script: impl Fn(&Event) -> Outcome + Send + Sync + 'static,
         wrap: impl FnOnce(Arc<dyn EventQueue>) -> Arc<dyn EventQueue>,
     ) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
         let database = Database::open(dir.path()).await.unwrap();
         let (runs, seen) = mpsc::unbounded_channel();
         let started = Instant::now();
@@ -126,7 +126,7 @@ impl Bench {
 
     /// Drains, and returns what came to a channel.
     async fn finish_with(self, arn: &str) -> (usize, Vec<DeadLetter>, Vec<Message>) {
-        let messages = self.messages.clone();
+        let (messages, _dir) = (self.messages.clone(), self.dir.clone());
         let (depth, letters) = self.finish().await;
         let sent = messages.peek(arn, None, usize::MAX).await.unwrap();
         (depth, letters, sent.into_iter().map(|(_, message)| message).collect())
@@ -324,7 +324,7 @@ async fn a_success_goes_to_its_destination_and_a_failure_to_another() {
         bench.events.push(event(name)).await.unwrap();
         bench.run().await;
     }
-    let messages = bench.messages.clone();
+    let (messages, _dir) = (bench.messages.clone(), bench.dir.clone());
     let (depth, letters, sent) = bench.finish_with(&queue).await;
     assert_eq!((depth, letters, sent.len()), (0, Vec::new(), 1));
     let record: serde_json::Value = serde_json::from_slice(&sent[0].body).unwrap();
@@ -458,10 +458,11 @@ fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
     }
 }
 
-/// A queue whose first few settlements fail.
+/// A queue whose first few settlements fail, and which may have no room for what others leave behind.
 struct Flaky {
     events: Arc<dyn EventQueue>,
     failures: AtomicUsize,
+    is_full: bool,
 }
 
 #[async_trait]
@@ -487,6 +488,9 @@ impl EventQueue for Flaky {
     }
 
     async fn settle(&self, id: EventId, leaves: Settlement) -> Result<(), PushError> {
+        if self.is_full && !leaves.events.is_empty() {
+            return Err(PushError::Full { events: 1, payload_bytes: 1 });
+        }
         let left = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         match left {
             Ok(_) => Err(StoreFailure::new("settle", "disk full").into()),
@@ -511,7 +515,8 @@ impl EventQueue for Flaky {
 #[tokio::test(start_paused = true)]
 async fn a_settlement_that_fails_is_tried_again_and_nothing_runs_twice() {
     let config = Config { max_running: 1, ..Config::default() };
-    let flaky = |events| Arc::new(Flaky { events, failures: AtomicUsize::new(3) }) as Arc<dyn EventQueue>;
+    let flaky =
+        |events| Arc::new(Flaky { events, failures: AtomicUsize::new(3), is_full: false }) as Arc<dyn EventQueue>;
     let mut bench = Bench::start_over(config, OPEN, |_| succeeded(), flaky).await;
     bench.events.push(event("first")).await.unwrap();
     bench.run().await;
@@ -520,4 +525,53 @@ async fn a_settlement_that_fails_is_tried_again_and_nothing_runs_twice() {
     let second = bench.run().await;
     assert_eq!((second.event.request_id.as_str(), second.at.as_secs()), ("second", 7));
     assert_eq!(bench.finish().await, (0, Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_without_room_in_the_queue_keeps_a_failed_event_as_a_dead_letter() {
+    let script = |event: &Event| if event.request_id.as_str() == "good" { succeeded() } else { failure() };
+    let full = |events| Arc::new(Flaky { events, failures: AtomicUsize::new(0), is_full: true }) as Arc<dyn EventQueue>;
+    let mut bench = Bench::start_over(no_retries(), OPEN, script, full).await;
+    bench.catalog.create(function("g", None)).await.unwrap();
+    let to_g = Some(format!("{ARN}:g"));
+    let config = EventInvokeConfig { on_success: to_g.clone(), on_failure: to_g, ..EventInvokeConfig::default() };
+    bench.configure(config).await;
+    for name in ["good", "bad"] {
+        bench.events.push(event(name)).await.unwrap();
+        bench.run().await;
+    }
+    let (depth, letters) = bench.finish().await;
+    assert_eq!((depth, letters.len(), letters[0].event.request_id.as_str()), (0, 1, "bad"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_has_both_its_destination_and_its_dead_letter_queue() {
+    let mut bench = Bench::start(no_retries(), OPEN, |_| failure()).await;
+    let (queue, topic) = (bench.channel(ChannelKind::Queue).await, bench.channel(ChannelKind::Topic).await);
+    bench.catalog.create(function("f", Some(queue.clone()))).await.unwrap();
+    bench.configure(EventInvokeConfig { on_failure: Some(topic.clone()), ..EventInvokeConfig::default() }).await;
+    // Too large for a topic: the record leaves the payload out, and the queue has it.
+    let payload = Bytes::from(format!("{:?}", "x".repeat(300_000)));
+    bench.events.push(Event { payload: payload.clone(), ..event("q") }).await.unwrap();
+    bench.run().await;
+    let (messages, _dir) = (bench.messages.clone(), bench.dir.clone());
+    let (depth, letters, sent) = bench.finish_with(&queue).await;
+    assert_eq!((depth, letters, sent.len()), (0, Vec::new(), 1));
+    assert_eq!(sent[0].body, payload);
+    let on_topic = messages.peek(&topic, None, 9).await.unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&on_topic[0].1.body).unwrap();
+    assert!(record.get("requestPayload").is_none() && record["responsePayload"]["errorType"] == "Broken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_no_target_has_whole_is_kept() {
+    let mut bench = Bench::start(no_retries(), OPEN, |_| failure()).await;
+    let topic = bench.channel(ChannelKind::Topic).await;
+    bench.configure(EventInvokeConfig { on_failure: Some(topic.clone()), ..EventInvokeConfig::default() }).await;
+    let payload = Bytes::from(format!("{:?}", "x".repeat(300_000)));
+    bench.events.push(Event { payload: payload.clone(), ..event("q") }).await.unwrap();
+    bench.run().await;
+    let (depth, letters, sent) = bench.finish_with(&topic).await;
+    assert_eq!((depth, letters.len(), sent.len()), (0, 1, 1));
+    assert_eq!(letters[0].event.payload, payload);
 }
