@@ -37,10 +37,10 @@ pub struct Recorded {
 
 impl Ending<'_> {
     /// The record in at most `max_bytes`: what is too much is left out, first the answer, then the payload (AWS: records
-    /// above the limit of their destination come without payloads). `None` if even the rest does not fit.
+    /// above the limit of their destination come without payloads). `None` if even a record without both does not fit.
     #[must_use]
     pub fn record(&self, max_bytes: usize) -> Option<Recorded> {
-        let parts = [(true, true), (true, false), (false, false)];
+        let parts = [(true, true), (true, false), (false, true), (false, false)];
         parts.into_iter().find_map(|(has_payload, has_answer)| {
             let bytes: Bytes = serde_json::to_vec(&self.parts(has_payload, has_answer)).ok()?.into();
             (bytes.len() <= max_bytes).then_some(Recorded { bytes, has_payload })
