@@ -34,6 +34,8 @@ mod specs;
 mod sqs;
 mod sts;
 mod update;
+mod url;
+mod url_configs;
 mod xml;
 
 use std::borrow::Cow;
@@ -44,6 +46,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use bytes::Bytes;
@@ -63,6 +66,7 @@ use crate::asynchronous::channels::Channels;
 use crate::asynchronous::configuration::EventInvokeConfig;
 use crate::change_locks::ChangeLocks;
 use crate::errors::{ApiError, Code};
+use crate::function_url::{FunctionUrl, UrlOwner};
 use crate::identity::{Admitted, Identities};
 use crate::invocation::Invoker;
 use crate::layers::Layers;
@@ -89,6 +93,9 @@ pub(crate) struct Api {
     resolver: Resolver,
     identities: Arc<Identities>,
     resource_policies: Collection<ResourcePolicy>,
+    urls: Collection<FunctionUrl>,
+    /// By the id of the URL.
+    url_owners: Collection<UrlOwner>,
     event_invoke_configs: Collection<EventInvokeConfig>,
     channels: Channels,
     aliases: Collection<Alias>,
@@ -130,6 +137,7 @@ impl Api {
         let changing = TaskTracker::new();
         let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
         let resource_policies = Collection::new(deps.documents.clone());
+        let (urls, url_owners) = (Collection::new(deps.documents.clone()), Collection::new(deps.documents.clone()));
         let event_invoke_configs = Collection::new(deps.documents.clone());
         let channels = Channels::new(deps.documents.clone());
         let layers = Layers::new(deps.documents.clone());
@@ -140,6 +148,8 @@ impl Api {
             resolver,
             identities,
             resource_policies,
+            urls,
+            url_owners,
             event_invoke_configs,
             channels,
             layers,
@@ -165,13 +175,21 @@ impl Api {
             let (methods, with_slash) = (self.methods(path), format!("{path}/"));
             router = router.route(path, methods.clone()).route(&with_slash, methods);
         }
-        let unknown = self.clone();
-        let unknown_method = self;
+        let (unknown, unknown_method, urls) = (self.clone(), self.clone(), self);
         router
             .fallback(move |request: Request| async move { unknown.serve(None, request).await })
             .method_not_allowed_fallback(
                 move |request: Request| async move { unknown_method.serve(None, request).await },
             )
+            // A host name that is a function's own comes before every path.
+            .layer(from_fn(move |request: Request, next: Next| {
+                let api = urls.clone();
+                async move {
+                    let Some(id) = url::url_id(request.headers()) else { return next.run(request).await };
+                    let (parts, body) = request.into_parts();
+                    api.serve_url(new_request_id(), id, parts, body).await
+                }
+            }))
     }
 
     fn methods(self: &Arc<Self>, path: &'static str) -> MethodRouter {
@@ -195,9 +213,7 @@ impl Api {
 
     async fn serve(self: &Arc<Self>, route: Option<&'static Route>, request: Request) -> Response {
         let started = Instant::now();
-        let mut buffer = Uuid::encode_buffer();
-        let id: &str = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
-        let request_id = RequestId::new(id).unwrap_or_else(|_| unreachable!("a UUID is a request id"));
+        let request_id = new_request_id();
         let (parts, body) = request.into_parts();
         let service = Service::of(&parts);
         let route = route.or(service.route);
@@ -276,6 +292,12 @@ async fn held_to_model(route: &Route, parts: Parts, body: Bytes) -> Result<(Part
     }
     let check = move || model::check(operation, &parts, &body).map(|()| (parts, body));
     Ok(tokio::task::spawn_blocking(check).await.map_err(ApiError::internal)??)
+}
+
+fn new_request_id() -> RequestId {
+    let mut buffer = Uuid::encode_buffer();
+    let id: &str = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
+    RequestId::new(id).unwrap_or_else(|_| unreachable!("a UUID is a request id"))
 }
 
 fn filter(method: &str) -> MethodFilter {

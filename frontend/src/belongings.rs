@@ -7,15 +7,16 @@
 //! policy, say, never a policy that waits for the next function of that name.
 
 use hearth_domain::{AccountId, FunctionName};
-use hearth_store::document::{Change, CommitError, DocumentPath, Expected};
+use hearth_store::document::{Change, CommitError, DocumentPath, Expected, Stored};
 use hearth_store::{Document, Documents, StoreFailure};
 
 use crate::alias::Alias;
 use crate::asynchronous::configuration::EventInvokeConfig;
+use crate::function_url::{FunctionUrl, UrlOwner};
 use crate::resource_policy::ResourcePolicy;
 
 /// Every kind of document that belongs to functions. A new kind is added here.
-const KINDS: &[&str] = &[Alias::KIND, EventInvokeConfig::KIND, ResourcePolicy::KIND];
+const KINDS: &[&str] = &[Alias::KIND, EventInvokeConfig::KIND, FunctionUrl::KIND, ResourcePolicy::KIND];
 /// Documents read at a time.
 const CHUNK: usize = 256;
 
@@ -34,8 +35,8 @@ pub async fn remove(
     let mut changes = Vec::new();
     for kind in KINDS.iter().copied() {
         let own = DocumentPath { kind, path: owner.clone() };
-        if documents.get(&own).await?.is_some() {
-            changes.push(removal(own));
+        if let Some(stored) = documents.get(&own).await? {
+            changes.extend(removals(own, &stored));
         }
         let below = format!("{owner}/");
         let mut after = None;
@@ -43,7 +44,7 @@ pub async fn remove(
             let page = documents.scan(kind, &below, after.as_deref(), CHUNK).await?;
             let full = page.len() == CHUNK;
             after = page.last().map(|(path, _)| path.clone());
-            changes.extend(page.into_iter().map(|(path, _)| removal(DocumentPath { kind, path })));
+            changes.extend(page.into_iter().flat_map(|(path, stored)| removals(DocumentPath { kind, path }, &stored)));
             if !full {
                 break;
             }
@@ -59,6 +60,9 @@ pub async fn remove(
     }
 }
 
-fn removal(path: DocumentPath) -> Change {
-    Change { path, value: None, expected: Expected::Anything }
+/// The removal of a document and of what finds it by something else than its path.
+fn removals(path: DocumentPath, stored: &Stored) -> impl Iterator<Item = Change> + use<> {
+    let url = (path.kind == FunctionUrl::KIND).then(|| serde_json::from_slice::<FunctionUrl>(&stored.bytes).ok());
+    let by_id = url.flatten().map(|url| DocumentPath { kind: UrlOwner::KIND, path: url.id });
+    [Some(path), by_id].into_iter().flatten().map(|path| Change { path, value: None, expected: Expected::Anything })
 }

@@ -16,6 +16,10 @@ pub struct Config {
     /// Scheme and authority by which clients reach this frontend, for the links it hands out; `None` takes the `Host`
     /// of the request, and plain HTTP.
     pub public_url: Option<String>,
+    /// Scheme and authority that function URLs lie below, such as `https://functions.example.com`; `None` takes
+    /// [`Self::public_url`], or else the `Host` of the request that asks. Whatever it is, a URL is served by its own host
+    /// name.
+    pub function_url_base: Option<String>,
     /// Longest wait of a call for capacity.
     pub capacity_wait: Duration,
     /// Connections served at a time; more wait in the listener's backlog.
@@ -39,6 +43,7 @@ impl Default for Config {
             region: "us-east-1".to_owned(),
             only_own_region: false,
             public_url: None,
+            function_url_base: None,
             capacity_wait: CAPACITY_WAIT_DEFAULT,
             max_connections: 4_096,
             head_timeout: Duration::from_secs(75),

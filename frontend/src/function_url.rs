@@ -17,6 +17,8 @@ use hearth_domain::{AccountId, AliasName, FunctionName};
 use hearth_store::Document;
 use serde::{Deserialize, Serialize};
 
+use crate::validation::Qualifier;
+
 pub use answer::{MalformedAnswer, UrlAnswer, infer};
 pub use cors::Cors;
 pub use event::{Caller, UrlRequest, event};
@@ -107,5 +109,11 @@ impl UrlOwner {
     pub fn path(&self) -> String {
         let qualifier = self.alias.as_ref().map_or("$LATEST", AliasName::as_str);
         format!("{}/{}/{qualifier}", self.account, self.function)
+    }
+
+    /// What is called, as [`crate::resolution::Resolver`] finds it.
+    #[must_use]
+    pub fn qualifier(&self) -> Option<Qualifier> {
+        self.alias.as_ref().map(|alias| Qualifier::Alias(alias.to_string()))
     }
 }

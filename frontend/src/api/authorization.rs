@@ -82,7 +82,6 @@ impl Api {
 
     /// Whether `caller` (`None`: nobody in particular) may do `action` on a function, by its identity's policies and the
     /// function's own. `context` is what is known of the request beside who asks.
-    #[expect(dead_code, reason = "function URLs ask this")]
     pub(crate) async fn may_use_function(
         &self,
         caller: Option<&Caller>,

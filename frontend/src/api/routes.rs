@@ -224,11 +224,16 @@ const LAYERS: &[Route] = &[
 
 /// Function URLs.
 const URLS: &[Route] = &[
-    Route::new("DELETE", "/2021-10-31/functions/{FunctionName}/url", "DeleteFunctionUrlConfig"),
-    Route::new("GET", "/2021-10-31/functions/{FunctionName}/url", "GetFunctionUrlConfig"),
-    Route::new("POST", "/2021-10-31/functions/{FunctionName}/url", "CreateFunctionUrlConfig"),
-    Route::new("PUT", "/2021-10-31/functions/{FunctionName}/url", "UpdateFunctionUrlConfig"),
-    Route::new("GET", "/2021-10-31/functions/{FunctionName}/urls", "ListFunctionUrlConfigs"),
+    Route::new("DELETE", "/2021-10-31/functions/{FunctionName}/url", "DeleteFunctionUrlConfig")
+        .changes(action!(delete_function_url_config)),
+    Route::new("GET", "/2021-10-31/functions/{FunctionName}/url", "GetFunctionUrlConfig")
+        .served(action!(get_function_url_config)),
+    Route::new("POST", "/2021-10-31/functions/{FunctionName}/url", "CreateFunctionUrlConfig")
+        .changes(action!(create_function_url_config)),
+    Route::new("PUT", "/2021-10-31/functions/{FunctionName}/url", "UpdateFunctionUrlConfig")
+        .changes(action!(update_function_url_config)),
+    Route::new("GET", "/2021-10-31/functions/{FunctionName}/urls", "ListFunctionUrlConfigs")
+        .served(action!(list_function_url_configs)),
 ];
 
 /// Resource policies of functions.

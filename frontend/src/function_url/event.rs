@@ -371,9 +371,8 @@ mod tests {
         }
 
         #[test]
-        fn any_query_is_read(query in "[!-~&&[^#]]{0,60}") {
+        fn any_query_is_read(query in "[a-zA-Z0-9%&=+,.:;/_!~*-]{0,60}") {
             let uri = format!("/?{query}");
-            prop_assume!(uri.parse::<http::Uri>().is_ok());
             let event = event_of(Request::get(&uri).body(&b""[..]).unwrap(), None);
             prop_assert_eq!(&event["rawQueryString"], &json!(query));
         }

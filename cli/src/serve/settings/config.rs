@@ -184,6 +184,14 @@ fn read_role(role: Role, reader: &mut Reader, default_data_dir: &Path) -> Option
 fn frontend(reader: &mut Reader) -> hearth_frontend::Config {
     let mut config = hearth_frontend::Config::default();
     config.region = reader.or("region", config.region);
+    config.function_url_base = reader.optional::<String>("function-url-base");
+    if config
+        .function_url_base
+        .as_ref()
+        .is_some_and(|base| !base.starts_with("http://") && !base.starts_with("https://"))
+    {
+        reader.reject("function-url-base", "must begin with http:// or https://");
+    }
     config.capacity_wait = reader.duration_or("capacity-wait", config.capacity_wait);
     let delays = reader.list::<DurationText>("async-retry-delays");
     if !delays.is_empty() {

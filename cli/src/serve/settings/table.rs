@@ -142,6 +142,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         roles: &[Up, Frontend],
     },
     Setting {
+        name: "function-url-base",
+        value: "URL",
+        help: "What function URLs lie below, as https://functions.example.com [http:// and the host that clients use]",
+        roles: &[Up, Frontend],
+    },
+    Setting {
         name: "account-concurrency",
         value: "N",
         help: "Concurrent calls of an account; more get 429 [1000]",

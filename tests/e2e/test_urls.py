@@ -1,0 +1,336 @@
+"""Function URLs: configurations through boto3, requests through plain HTTP with the URL's `Host`."""
+
+import base64
+import http.client
+import json
+import time
+
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
+import pytest
+from botocore.exceptions import ClientError
+
+import bundles
+from conftest import Deployer
+
+MB = 1024 * 1024
+STRANGERS = {"Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"}
+
+MIRROR = bundles.python(
+    """
+import json
+def handler(event, context):
+    if event.get("rawPath") == "/raise": raise ValueError("no")
+    if event.get("rawPath") == "/answer": return json.loads(event["body"])
+    if event.get("rawPath") == "/large": return {"statusCode": 200, "body": "x" * (7 * 1024 * 1024)}
+    return {"statusCode": 200, "headers": {"x-mirror": "yes"}, "body": json.dumps([event, context.invoked_function_arn])}
+"""
+)
+
+STREAMS = bundles.node(
+    """
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+exports.handler = awslambda.streamifyResponse(async (event, stream) => {
+  const path = event.rawPath;
+  if (path === "/raise") throw new Error("no");
+  if (path === "/plain") { stream.setContentType("text/csv"); stream.write("a,b"); stream.end(); return; }
+  const head = { statusCode: 203, headers: { "Content-Type": "text/event-stream", "X-Streamed": "yes" }, cookies: ["a=b", "c=d"] };
+  stream = awslambda.HttpResponseStream.from(stream, head);
+  for (let n = 0; n < 3; n += 1) {
+    stream.write(`data: ${Date.now()}\\n\\n`);
+    await wait(300);
+  }
+  if (path === "/exit") process.exit(1);
+  stream.end();
+});
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def deployed(shared):
+    deployer = Deployer(shared.client())
+    yield deployer
+    deployer.clean()
+
+
+class Url:
+    """A function with a URL."""
+
+    def __init__(self, shared, name, auth="NONE", open_to_all=True, **settings):
+        self.shared, self.name = shared, name
+        client = shared.client()
+        self.config = client.create_function_url_config(FunctionName=name, AuthType=auth, **settings)
+        self.host = self.config["FunctionUrl"].removeprefix("http://").rstrip("/")
+        self.id = self.host.split(".")[0]
+        if open_to_all:
+            qualifier = {"Qualifier": settings["Qualifier"]} if "Qualifier" in settings else {}
+            client.add_permission(FunctionName=name, StatementId="url", **STRANGERS, **qualifier)
+
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.shared.port, timeout=60)
+
+    def ask(self, method="GET", target="/", body=None, headers=()):
+        """Status, headers as a list, body."""
+        connection = self.connect()
+        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+        connection.putheader("Host", self.host)
+        for header, value in dict(headers).items() if isinstance(headers, dict) else headers:
+            connection.putheader(header, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        read = answer.read()
+        connection.close()
+        return answer.status, answer.getheaders(), read
+
+    def event(self, *args, **kwargs):
+        status, _, body = self.ask(*args, **kwargs)
+        assert status == 200, body
+        return json.loads(body)[0]
+
+
+@pytest.fixture(scope="module")
+def mirror(shared, deployed):
+    return Url(shared, deployed(MIRROR, MemorySize=512))
+
+
+@pytest.fixture(scope="module")
+def streams(shared, deployed, node_runtime):
+    name = deployed(STREAMS, runtime=node_runtime, handler="index.handler", Timeout=20)
+    return Url(shared, name, InvokeMode="RESPONSE_STREAM")
+
+
+def value(headers, name):
+    return next((value for known, value in headers if known.lower() == name), None)
+
+
+def test_life_of_a_configuration(client, deployed):
+    name = deployed(MIRROR)
+    cors = {"AllowOrigins": ["https://a.example"], "AllowMethods": ["GET"], "MaxAge": 5}
+    made = client.create_function_url_config(FunctionName=name, AuthType="AWS_IAM", Cors=cors)
+    assert made["ResponseMetadata"]["HTTPStatusCode"] == 201
+    assert made["FunctionArn"].endswith(f":function:{name}")
+    assert made["FunctionUrl"].startswith("http://") and ".lambda-url.us-east-1." in made["FunctionUrl"]
+    assert (made["AuthType"], made["Cors"], made["InvokeMode"]) == ("AWS_IAM", cors, "BUFFERED")
+    assert "LastModifiedTime" not in made
+    seen = client.get_function_url_config(FunctionName=name)
+    assert (seen["FunctionUrl"], seen["CreationTime"]) == (made["FunctionUrl"], made["CreationTime"])
+    changed = client.update_function_url_config(FunctionName=name, InvokeMode="RESPONSE_STREAM")
+    assert (changed["InvokeMode"], changed["AuthType"], changed["Cors"]) == ("RESPONSE_STREAM", "AWS_IAM", cors)
+    assert changed["LastModifiedTime"] > made["CreationTime"]
+    with pytest.raises(client.exceptions.ResourceConflictException) as caught:
+        client.create_function_url_config(FunctionName=name, AuthType="NONE")
+    assert "FunctionUrlConfig exists for this Lambda function" in str(caught.value)
+    assert client.delete_function_url_config(FunctionName=name)["ResponseMetadata"]["HTTPStatusCode"] == 204
+    for gone in (client.get_function_url_config, client.delete_function_url_config):
+        with pytest.raises(client.exceptions.ResourceNotFoundException) as caught:
+            gone(FunctionName=name)
+        assert caught.value.response["Error"]["Message"] == "The resource you requested does not exist."
+
+
+def test_refusals_are_aws_s(client, deployed):
+    name = deployed(MIRROR)
+    for operation, text in [
+        ("create_function_url_config", "Function does not exist"),
+        ("update_function_url_config", "Function does not exist"),
+        ("get_function_url_config", "The resource you requested does not exist."),
+        ("delete_function_url_config", "The resource you requested does not exist."),
+    ]:
+        extra = {"AuthType": "NONE"} if operation.startswith("create") else {}
+        for names in ({"FunctionName": "there-is-none"}, {"FunctionName": name, "Qualifier": "no-alias"}):
+            with pytest.raises(ClientError) as caught:
+                getattr(client, operation)(**names, **extra)
+            error = caught.value.response["Error"]
+            assert (error["Code"], error["Message"]) == ("ResourceNotFoundException", text)
+        with pytest.raises(ClientError) as caught:
+            getattr(client, operation)(FunctionName=name, Qualifier="1", **extra)
+        assert caught.value.response["Error"]["Code"] == "ValidationException"
+        with pytest.raises(ClientError) as caught:
+            getattr(client, operation)(FunctionName=f"{name}:a", Qualifier="b", **extra)
+        assert caught.value.response["Error"]["Code"] == "InvalidParameterValueException"
+    with pytest.raises(ClientError) as caught:
+        client.list_function_url_configs(FunctionName="there-is-none")
+    assert caught.value.response["Error"]["Message"] == "Function does not exist"
+
+
+def test_aliases_have_their_own_and_all_are_listed(client, shared, deployed):
+    name = deployed(MIRROR)
+    version = client.publish_version(FunctionName=name)["Version"]
+    client.get_waiter("function_active_v2").wait(FunctionName=name, Qualifier=version, WaiterConfig={"Delay": 0.1})
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    assert client.list_function_url_configs(FunctionName=name)["FunctionUrlConfigs"] == []
+    plain, live = Url(shared, name), Url(shared, name, Qualifier="live")
+    assert live.config["FunctionArn"].endswith(f":{name}:live")
+    listed = client.list_function_url_configs(FunctionName=name)["FunctionUrlConfigs"]
+    assert sorted(config["FunctionUrl"] for config in listed) == sorted([plain.config["FunctionUrl"], live.config["FunctionUrl"]])
+    page = client.list_function_url_configs(FunctionName=name, MaxItems=1)
+    rest = client.list_function_url_configs(FunctionName=name, MaxItems=1, Marker=page["NextMarker"])
+    assert page["FunctionUrlConfigs"] + rest["FunctionUrlConfigs"] == listed and "NextMarker" not in rest
+    assert json.loads(live.ask()[2])[1].endswith(f":{name}:live")
+    client.delete_alias(FunctionName=name, Name="live")
+    assert live.ask()[0] == 403
+    assert plain.ask()[0] == 200
+
+
+def test_a_request_becomes_format_2(mirror):
+    headers = [("X-Twice", "one"), ("X-Twice", "two"), ("Cookie", "a=b; c=d"), ("User-Agent", "test/1"), ("Content-Type", "application/json")]
+    event = mirror.event("POST", "/my/path%20x?q=1&q=2&e=%C3%BC", b'{"a": "\xc3\xbc"}', headers)
+    assert (event["version"], event["routeKey"]) == ("2.0", "$default")
+    assert (event["rawPath"], event["rawQueryString"]) == ("/my/path%20x", "q=1&q=2&e=%C3%BC")
+    assert event["queryStringParameters"] == {"q": "1,2", "e": "ü"}
+    assert event["cookies"] == ["a=b", "c=d"]
+    assert event["headers"]["x-twice"] == "one,two" and event["headers"]["host"] == mirror.host
+    assert (event["body"], event["isBase64Encoded"]) == ('{"a": "ü"}', False)
+    context = event["requestContext"]
+    assert (context["accountId"], context["apiId"], context["domainPrefix"]) == ("anonymous", mirror.id, mirror.id)
+    assert context["domainName"] == mirror.host.split(":")[0]
+    assert context["http"] == {
+        "method": "POST", "path": "/my/path%20x", "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "test/1",
+    }  # fmt: skip
+    assert abs(context["timeEpoch"] / 1000 - time.time()) < 30
+    event = mirror.event("PUT", "/", b"\x00\xff", {"Content-Type": "application/octet-stream"})
+    assert event["isBase64Encoded"] and base64.b64decode(event["body"]) == b"\x00\xff"
+    event = mirror.event("PATCH", "/2015-03-31/functions")
+    assert event["requestContext"]["http"]["method"] == "PATCH"
+    assert not {"body", "cookies", "queryStringParameters"} & event.keys()
+    status, headers, body = mirror.ask("HEAD")
+    assert (status, value(headers, "x-mirror"), body) == (200, "yes", b"")
+
+
+def test_an_answer_becomes_a_response(mirror):
+    def answer(document):
+        return mirror.ask("POST", "/answer", json.dumps(document).encode(), {"Content-Type": "application/json"})
+
+    for document, body in [("Hello", b"Hello"), ({"a": 1}, b'{"a": 1}'), ([1], b"[1]"), (None, b"null")]:
+        status, headers, read = answer(document)
+        assert (status, value(headers, "content-type"), json.loads(read) if document != "Hello" else read) == (
+            200, "application/json", document if document != "Hello" else body,
+        )  # fmt: skip
+    status, headers, body = answer(
+        {"statusCode": 418, "headers": {"Content-Type": "text/x"}, "cookies": ["a=b", "c=d"], "body": "AP8=", "isBase64Encoded": True}
+    )
+    assert (status, value(headers, "content-type"), body) == (418, "text/x", b"\x00\xff")
+    assert [value for name, value in headers if name == "set-cookie"] == ["a=b", "c=d"]
+    for malformed in ({"statusCode": "x"}, {"statusCode": 200, "headers": [1]}, {"statusCode": 200, "body": "%", "isBase64Encoded": True}):
+        assert answer(malformed)[::2] == (502, b"Internal Server Error")
+
+
+def test_failures(mirror):
+    assert mirror.ask(target="/raise")[::2] == (502, b"Internal Server Error")
+    assert mirror.ask(target="/large")[::2] == (502, b"Internal Server Error")
+    assert mirror.ask("POST", "/", b"x" * (6 * MB + 1))[0] == 413
+    assert mirror.ask("POST", "/", b"x" * (5 * MB), {"Content-Type": "application/octet-stream"})[0] == 413  # As base64.
+
+
+def test_a_timeout_and_a_throttle(client, shared, deployed):
+    sleeps = bundles.python("import time\ndef handler(event, context): time.sleep(30)\n")
+    late = Url(shared, deployed(sleeps, Timeout=1))
+    assert late.ask()[::2] == (502, b"Internal Server Error")
+    client.put_function_concurrency(FunctionName=late.name, ReservedConcurrentExecutions=0)
+    assert late.ask()[0] == 429
+
+
+def test_nobody_comes_in_without_the_policy(client, shared, deployed):
+    name = deployed(MIRROR)
+    url = Url(shared, name, open_to_all=False)
+    refused = (403, {"Message": "Forbidden"})
+
+    def asked():
+        status, _, body = url.ask()
+        return status, json.loads(body)
+
+    assert asked() == refused
+    client.add_permission(FunctionName=name, StatementId="iam", Action="lambda:InvokeFunctionUrl", Principal="*", FunctionUrlAuthType="AWS_IAM")
+    client.add_permission(FunctionName=name, StatementId="invoke", Action="lambda:InvokeFunction", Principal="*")
+    assert asked() == refused
+    client.add_permission(FunctionName=name, StatementId="url", **STRANGERS)
+    assert asked()[0] == 200
+    client.remove_permission(FunctionName=name, StatementId="url")
+    assert asked() == refused
+    unknown = Url.__new__(Url)
+    unknown.shared, unknown.host = shared, "a" * 32 + ".lambda-url.us-east-1.localhost"
+    assert unknown.ask()[0] == 403
+    client.add_permission(FunctionName=name, StatementId="url", **STRANGERS)
+    client.delete_function(FunctionName=name)
+    assert asked() == refused
+
+
+def signed(url, shared, service="lambda", secret=None, method="POST", target="/p%20q?b=2&a=1", body=b"{}"):
+    key, known = shared.keys()
+    request = botocore.awsrequest.AWSRequest(method, f"http://{url.host}{target}", data=body, headers={"Content-Type": "text/plain"})
+    credentials = botocore.credentials.Credentials(key, secret or known)
+    botocore.auth.SigV4Auth(credentials, service, "us-east-1").add_auth(request)
+    headers = {name: value for name, value in request.headers.items() if name != "Host"}
+    return url.ask(method, target, body, headers)
+
+
+def test_signed_requests(shared, deployed):
+    url = Url(shared, deployed(MIRROR), auth="AWS_IAM", open_to_all=False)
+    status, _, body = signed(url, shared)
+    assert status == 200, body
+    context = json.loads(body)[0]["requestContext"]
+    iam = context["authorizer"]["iam"]
+    assert (context["accountId"], iam["accountId"], iam["accessKey"]) == ("000000000000", "000000000000", shared.keys()[0])
+    assert iam["userArn"].startswith("arn:aws:iam::000000000000:")
+    for refused in (url.ask(), signed(url, shared, service="s3"), signed(url, shared, secret="x" * 40)):
+        assert (refused[0], json.loads(refused[2])) == (403, {"Message": "Forbidden"})
+
+
+def test_cors(client, shared, deployed):
+    cors = {
+        "AllowOrigins": ["https://a.example"], "AllowMethods": ["GET", "POST"], "AllowHeaders": ["x-one"],
+        "ExposeHeaders": ["x-mirror"], "MaxAge": 60, "AllowCredentials": True,
+    }  # fmt: skip
+    url = Url(shared, deployed(MIRROR), Cors=cors)
+    asks = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    status, headers, body = url.ask("OPTIONS", "/", headers=asks)
+    assert (status, body) == (200, b"")
+    assert value(headers, "access-control-allow-origin") == "https://a.example"
+    assert value(headers, "access-control-allow-methods") == "GET,POST"
+    assert value(headers, "access-control-allow-headers") == "x-one"
+    assert value(headers, "access-control-max-age") == "60"
+    assert value(headers, "access-control-allow-credentials") == "true"
+    assert value(url.ask("OPTIONS", "/", headers={**asks, "Origin": "https://b.example"})[1], "access-control-allow-origin") is None
+    _, headers, _ = url.ask(headers={"Origin": "https://a.example"})
+    assert (value(headers, "access-control-allow-origin"), value(headers, "access-control-expose-headers")) == ("https://a.example", "x-mirror")
+    _, headers, _ = url.ask(headers={"Origin": "https://b.example"})
+    assert value(headers, "access-control-allow-origin") is None
+    # Without the settings, and without a question, OPTIONS is a method like any other.
+    assert url.event("OPTIONS")["requestContext"]["http"]["method"] == "OPTIONS"
+
+
+def test_a_stream_is_progressive(streams):
+    streams.ask(target="/plain")
+    connection = streams.connect()
+    connection.request("GET", "/", headers={"Host": streams.host})
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("content-type"), answer.getheader("x-streamed")) == (203, "text/event-stream", "yes")
+    assert answer.headers.get_all("set-cookie") == ["a=b", "c=d"]
+    came, written = [], []
+    while line := answer.readline():
+        if line.startswith(b"data: "):
+            came.append(time.time() * 1000)
+            written.append(int(line[6:]))
+    assert len(written) == 3
+    # Each piece was here before the next was written: both clocks are this machine's.
+    assert came[0] < written[1] and came[1] < written[2]
+
+
+def test_streams_without_a_prelude_and_streams_that_fail(streams):
+    status, headers, body = streams.ask(target="/plain")
+    assert (status, value(headers, "content-type"), body) == (200, "text/csv", b"a,b")
+    assert streams.ask(target="/raise")[::2] == (502, b"Internal Server Error")
+    with pytest.raises(http.client.IncompleteRead):
+        streams.ask(target="/exit")
+    assert streams.ask(target="/plain")[0] == 200
+
+
+def test_a_stream_is_given_whole_where_it_is_not_wanted(shared, client, streams):
+    client.update_function_url_config(FunctionName=streams.name, InvokeMode="BUFFERED")
+    status, headers, body = streams.ask()
+    assert (status, value(headers, "x-streamed"), body.count(b"data: ")) == (203, "yes", 3)
+    assert value(headers, "content-length") == str(len(body))
+    client.update_function_url_config(FunctionName=streams.name, InvokeMode="RESPONSE_STREAM")
