@@ -4,9 +4,11 @@ use std::fmt;
 use std::io;
 
 use crate::context::Context;
-use crate::http::Connection;
+use crate::http::{Answer, Connection};
+use crate::stream::ResponseStream;
 
 const API: &str = "/2018-06-01/runtime";
+pub(crate) const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type";
 const OK: u16 = 200;
 const ACCEPTED: u16 = 202;
 const TOO_LARGE: u16 = 413;
@@ -96,6 +98,11 @@ impl Client {
         self.post(&format!("{API}/invocation/{request_id}/response"), &[], answer)
     }
 
+    /// Begins an answer that goes out as it is written.
+    pub fn stream(&mut self, request_id: &str) -> ResponseStream<'_> {
+        ResponseStream::new(&mut self.connection, format!("{API}/invocation/{request_id}/response"))
+    }
+
     /// Posts the error of an invocation.
     pub fn fail(&mut self, request_id: &str, error_type: &str, message: &str) -> Result<(), ClientError> {
         self.post_error(&format!("{API}/invocation/{request_id}/error"), error_type, message)
@@ -108,21 +115,25 @@ impl Client {
 
     fn post_error(&mut self, path: &str, error_type: &str, message: &str) -> Result<(), ClientError> {
         let document = error_document(error_type, message);
-        let header: String = error_type.chars().filter(char::is_ascii_graphic).collect();
-        self.post(path, &[("Lambda-Runtime-Function-Error-Type", &header)], document.as_bytes())
+        self.post(path, &[(ERROR_TYPE, &header_text(error_type))], document.as_bytes())
     }
 
     fn post(&mut self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<(), ClientError> {
         let answer =
             self.connection.request("POST", path, headers, body).map_err(|source| io_error("POST", path, source))?;
-        match answer.status {
-            ACCEPTED | TOO_LARGE => Ok(()),
-            status => Err(refused("POST", path, status, &answer.body)),
-        }
+        accepted(path, &answer)
     }
 }
 
-fn io_error(method: &str, path: &str, source: io::Error) -> ClientError {
+/// What is too large was answered by the platform.
+pub(crate) fn accepted(path: &str, answer: &Answer) -> Result<(), ClientError> {
+    match answer.status {
+        ACCEPTED | TOO_LARGE => Ok(()),
+        status => Err(refused("POST", path, status, &answer.body)),
+    }
+}
+
+pub(crate) fn io_error(method: &str, path: &str, source: io::Error) -> ClientError {
     ClientError::Io { operation: format!("{method} {path}"), source }
 }
 
@@ -131,7 +142,11 @@ fn refused(method: &str, path: &str, status: u16, body: &[u8]) -> ClientError {
     ClientError::Refused { operation: format!("{method} {path}"), status, message }
 }
 
-fn error_document(error_type: &str, message: &str) -> String {
+pub(crate) fn header_text(text: &str) -> String {
+    text.chars().filter(char::is_ascii_graphic).collect()
+}
+
+pub(crate) fn error_document(error_type: &str, message: &str) -> String {
     format!("{{\"errorType\":{},\"errorMessage\":{}}}", json_string(error_type), json_string(message))
 }
 

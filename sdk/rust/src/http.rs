@@ -58,11 +58,55 @@ impl Connection {
         message += "\r\n";
         let mut message = message.into_bytes();
         message.extend_from_slice(body);
+        self.send(&message)?;
+        self.answer()
+    }
+
+    /// Sends the head of a request whose body follows in chunks; nothing is known of the platform's mind before its end.
+    pub(crate) fn begin(&mut self, path: &str, headers: &[(&str, &str)]) -> io::Result<()> {
+        let mut message = format!("POST {path} HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n", self.address);
+        for (name, value) in headers {
+            message += &format!("{name}: {value}\r\n");
+        }
+        message += "\r\n";
+        self.send(message.as_bytes())
+    }
+
+    /// Sends a chunk. An empty one would end the body, so nothing is sent for it.
+    pub(crate) fn chunk(&mut self, data: &[u8]) -> io::Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let mut message = format!("{:x}\r\n", data.len()).into_bytes();
+        message.extend_from_slice(data);
+        message.extend_from_slice(b"\r\n");
+        self.send(&message)
+    }
+
+    /// Ends the body, and reads the answer.
+    pub(crate) fn end(&mut self, trailers: &[(&str, &str)]) -> io::Result<Answer> {
+        let mut message = String::from("0\r\n");
+        for (name, value) in trailers {
+            message += &format!("{name}: {value}\r\n");
+        }
+        message += "\r\n";
+        self.send(message.as_bytes())?;
+        self.answer()
+    }
+
+    /// A connection that breaks is not used again.
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => connect(&self.address)?,
         };
-        stream.get_mut().write_all(&message)?;
+        stream.get_mut().write_all(message)?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    fn answer(&mut self) -> io::Result<Answer> {
+        let Some(mut stream) = self.stream.take() else { return Err(malformed("the beginning")) };
         let answer = read_answer(&mut stream)?;
         // Only a connection that is known to be at the end of an answer is used again.
         if !answer.headers.get("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {

@@ -24,12 +24,14 @@
 mod client;
 mod context;
 mod http;
+mod stream;
 
 use std::fmt::Display;
 
 pub use client::{Client, ClientError};
 pub use context::Context;
 pub use http::EVENT_MAX_BYTES;
+pub use stream::ResponseStream;
 
 /// Names the Runtime API's address in a function's environment (AWS Lambda developer guide, "Using the Lambda runtime
 /// API").
@@ -127,6 +129,36 @@ where
             Err(error) => client.fail(&context.request_id, std::any::type_name::<E>(), &error.to_string())?,
         }
     }
+}
+
+/// [`run`] with answers that go out as they are written.
+///
+/// An error before the first byte is the invocation's; a later one ends the answer early, and its caller is told of it.
+pub fn run_streaming<E: Display>(
+    mut handler: impl FnMut(&[u8], &Context, &mut ResponseStream<'_>) -> Result<(), E>,
+) -> Result<(), RunError> {
+    let address = std::env::var(RUNTIME_API_VARIABLE).map_err(|_| RunError::NoPlatform)?;
+    let mut client = Client::new(address);
+    loop {
+        let (event, context) = client.next_invocation()?;
+        stream_one(&mut client, &event, &context, &mut handler)?;
+    }
+}
+
+fn stream_one<E: Display>(
+    client: &mut Client,
+    event: &[u8],
+    context: &Context,
+    handler: &mut impl FnMut(&[u8], &Context, &mut ResponseStream<'_>) -> Result<(), E>,
+) -> Result<(), RunError> {
+    let mut stream = client.stream(&context.request_id);
+    let error_type = std::any::type_name::<E>();
+    match handler(event, context, &mut stream) {
+        Ok(()) => stream.finish()?,
+        Err(error) if stream.has_begun() => stream.fail(error_type, &error.to_string())?,
+        Err(error) => client.fail(&context.request_id, error_type, &error.to_string())?,
+    }
+    Ok(())
 }
 
 /// [`run`] with events and answers as serde types.
