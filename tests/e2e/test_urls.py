@@ -231,6 +231,18 @@ def test_a_timeout(shared, deployed):
     assert late.ask()[::2] == (502, b"Internal Server Error")
 
 
+def test_a_throttle(own, node_runtime):
+    platform = own(HEARTH_ACCOUNT_CONCURRENCY="1", HEARTH_CAPACITY_WAIT="1s")
+    deployer = Deployer(platform.client())
+    url = Url(platform, deployer(STREAMS, runtime=node_runtime, handler="index.handler", Timeout=20), InvokeMode="RESPONSE_STREAM")
+    holding = url.connect()
+    holding.request("GET", "/", headers={"Host": url.host})
+    held = holding.getresponse()  # It runs from here on until its stream ends.
+    status, headers, _ = url.ask(target="/plain")
+    assert (status, value(headers, "retry-after")) == (429, "1")
+    assert held.read().count(b"data: ") == 3
+
+
 def test_nobody_comes_in_without_the_policy(client, shared, deployed):
     name = deployed(MIRROR)
     url = Url(shared, name, open_to_all=False)
