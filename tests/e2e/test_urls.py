@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import time
+from pathlib import Path
 
 import botocore.auth
 import botocore.awsrequest
@@ -14,6 +15,7 @@ from botocore.exceptions import ClientError
 import bundles
 from conftest import Deployer
 
+FACTS = Path(__file__).resolve().parents[1] / "aws-facts"
 MB = 1024 * 1024
 STRANGERS = {"Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"}
 
@@ -131,29 +133,24 @@ def test_life_of_a_configuration(client, deployed):
         assert caught.value.response["Error"]["Message"] == "The resource you requested does not exist."
 
 
-def test_refusals_are_aws_s(client, deployed):
+def test_refusals_are_those_recorded_at_aws(client, deployed):
+    """Every refusal that LocalStack recorded, by code, status and text."""
     name = deployed(MIRROR)
-    for operation, text in [
-        ("create_function_url_config", "Function does not exist"),
-        ("update_function_url_config", "Function does not exist"),
-        ("get_function_url_config", "The resource you requested does not exist."),
-        ("delete_function_url_config", "The resource you requested does not exist."),
-    ]:
-        extra = {"AuthType": "NONE"} if operation.startswith("create") else {}
-        for names in ({"FunctionName": "there-is-none"}, {"FunctionName": name, "Qualifier": "no-alias"}):
-            with pytest.raises(ClientError) as caught:
-                getattr(client, operation)(**names, **extra)
-            error = caught.value.response["Error"]
-            assert (error["Code"], error["Message"]) == ("ResourceNotFoundException", text)
+    version = client.publish_version(FunctionName=name)["Version"]
+    client.create_alias(FunctionName=name, Name="urlalias", FunctionVersion=version)
+    known = {"{f}": name, "{alias}": "urlalias", "{region}": "us-east-1", "{account}": "000000000000"}
+    for call in json.loads((FACTS / "function-url-config.json").read_text())["calls"]:
+        request = dict(call["request"])
+        for mark, text in known.items():
+            request = {member: given.replace(mark, text) for member, given in request.items()}
+        if call["operation"] == "create":
+            request["AuthType"] = "NONE"
+        operation = "list_function_url_configs" if call["operation"] == "list" else f"{call['operation']}_function_url_config"
         with pytest.raises(ClientError) as caught:
-            getattr(client, operation)(FunctionName=name, Qualifier="1", **extra)
-        assert caught.value.response["Error"]["Code"] == "ValidationException"
-        with pytest.raises(ClientError) as caught:
-            getattr(client, operation)(FunctionName=f"{name}:a", Qualifier="b", **extra)
-        assert caught.value.response["Error"]["Code"] == "InvalidParameterValueException"
-    with pytest.raises(ClientError) as caught:
-        client.list_function_url_configs(FunctionName="there-is-none")
-    assert caught.value.response["Error"]["Message"] == "Function does not exist"
+            getattr(client, operation)(**request)
+        answer = caught.value.response
+        seen = [answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Message"]]
+        assert seen == call["error"], call["name"]
 
 
 def test_aliases_have_their_own_and_all_are_listed(client, shared, deployed):
