@@ -1,6 +1,6 @@
 # What people type. Each target installs what it needs (Debian packages, by name) and says so.
 SHELL := /bin/bash
-.PHONY: build demo run test test-rust test-e2e test-v2 test-nested test-clients guest-images lint fuzz figures packages packages-test packages-guest-image clean
+.PHONY: build demo run test test-rust test-e2e test-v2 test-microvms test-nested test-clients guest-images lint fuzz figures packages packages-test packages-guest-image clean
 
 build: ## hearth, hearth-shim and hearth-vmm (both static) in target/release, and what Java needs, if it can be compiled
 	cargo build --release --locked -p hearth-cli
@@ -16,7 +16,7 @@ run: packages build ## keep the platform in the foreground
 
 guest-images: packages-guest-image ## what microVMs boot from: kernels and runtime images, beside target/release/hearth
 	cargo xtask guest-image
-	cargo xtask guest-image --kernel-from-deb
+	cargo xtask guest-image --kernel-from-deb --share target/release/guest-images
 
 test: packages-test build lint test-rust test-e2e test-v2 ## everything that tests the project, but for `test-nested` and `fuzz`
 
@@ -35,6 +35,9 @@ test-e2e: build
 
 test-v2: packages-test build ## cgroup version 2, in an emulated machine; skipped, and said so, where there is none
 	tests/nested/cgroup-v2.sh
+
+test-microvms: packages-test build ## some of `test-nested`, with guest images of its own: ten minutes and what making those takes
+	tests/nested/microvms.sh -s
 
 test-nested: packages-test build guest-images ## microVMs, in an emulated machine that has KVM; skipped, and said so, where there is none
 	tests/nested/microvms.sh

@@ -17,5 +17,5 @@ mod quota;
 
 pub(crate) use berth::Berth;
 pub(crate) use group::{Group, remove_leftovers};
-pub(crate) use layout::{Controller, Layout};
+pub(crate) use layout::{Controller, Hierarchy, Layout};
 pub(crate) use parent::Parent;

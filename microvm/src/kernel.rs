@@ -8,6 +8,8 @@ pub(crate) struct Version(pub(crate) u32, pub(crate) u32);
 pub(crate) const MOUNT_ATTRIBUTES: Version = Version(5, 12);
 /// From here on a limit on processes counts for each user namespace, not for a user of the whole host.
 pub(crate) const PROCESSES_COUNTED_BY_NAMESPACE: Version = Version(5, 14);
+/// From here on moves between cgroups wait for a grace period, unless version 2 is mounted with `favordynmods`.
+pub(crate) const MOVES_WAIT: Version = Version(6, 0);
 
 impl Version {
     /// Of this host; `0.0` if it doesn't say.

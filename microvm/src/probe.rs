@@ -9,7 +9,8 @@ mod walls;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::cgroup::{Controller, Layout, Parent};
+use crate::cgroup::{Controller, Hierarchy, Layout, Parent};
+use crate::kernel::{MOVES_WAIT, Version};
 use crate::sandbox::{Isolation, Unenforced};
 
 /// How often this process has looked.
@@ -155,7 +156,22 @@ fn control_groups(below: Option<&PathBuf>) -> Vec<Finding> {
         (true, Some(_)) => "version 2",
         (true, None) => "none mounted",
     };
-    limits.map(|(what, controller)| judge(what, controller, version, &layout, &held)).to_vec()
+    let judged = limits.map(|(what, controller)| judge(what, controller, version, &layout, &held));
+    let v2 = layout.v2.as_ref().filter(|v2| !v2.controllers.is_empty() && Version::running() >= MOVES_WAIT);
+    judged.into_iter().chain(v2.map(moves)).collect()
+}
+
+/// How fast processes move between groups of version 2: some milliseconds each, or at once. Either is good.
+fn moves(v2: &Hierarchy) -> Finding {
+    const WHAT: &str = "moves between control groups";
+    if v2.options.split(',').any(|option| option == "favordynmods") {
+        return Finding::good(WHAT, "at once (cgroup2 is mounted with favordynmods)");
+    }
+    // A remount states all options anew.
+    let (options, at) = (v2.options.trim_start_matches("rw,"), v2.mount.display());
+    let options = if options == "rw" { String::new() } else { format!("{options},") };
+    let remedy = format!("for faster starts and snapshots of microVMs: mount -o remount,{options}favordynmods {at}");
+    Finding { remedy, ..Finding::good(WHAT, "each waits for an RCU grace period (no favordynmods)") }
 }
 
 fn judge(what: &'static str, controller: Controller, version: &str, layout: &Layout, held: &[Controller]) -> Finding {
@@ -221,6 +237,21 @@ mod tests {
         let loose = report(vec![Finding::limited("memory limit", "not delegated", "root")], no_kvm());
         assert_eq!(loose.choose(None), Ok(Isolation::Jail));
         assert_eq!(loose.unenforced()[0].what, "memory limit");
+    }
+
+    #[test]
+    fn slow_moves_are_told_with_the_mount_that_ends_them_and_are_no_reason_against_anything() {
+        let mounted = |options: &str| Hierarchy {
+            controllers: vec![Controller::Memory],
+            mount: "/sys/fs/cgroup".into(),
+            own: "/sys/fs/cgroup".into(),
+            options: options.to_owned(),
+        };
+        let slow = moves(&mounted("rw,nsdelegate,memory_recursiveprot"));
+        let wanted = "mount -o remount,nsdelegate,memory_recursiveprot,favordynmods /sys/fs/cgroup";
+        assert!(slow.verdict == Verdict::Good && slow.remedy.ends_with(wanted), "{slow:?}");
+        assert!(moves(&mounted("rw")).remedy.ends_with("mount -o remount,favordynmods /sys/fs/cgroup"));
+        assert!(moves(&mounted("rw,nsdelegate,favordynmods")).remedy.is_empty());
     }
 
     #[test]

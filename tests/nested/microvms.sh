@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # The platform with every environment a microVM, in an emulated machine that has KVM: for hosts of any kind.
 #
-#   microvms.sh [-s] [KERNEL…]     KERNEL: small stock (both)     -s: a part that takes ten minutes (`make test` runs it)
+#   microvms.sh [-s] [KERNEL…]     KERNEL: small stock (both)
+#     -s    some of the tests, for `make test`, with guest images that are made for it and hold no more than it needs
+#
+# GUEST_IMAGES: what microVMs boot from (default target/release/guest-images; with Debian's kernel: the same with -stock).
 #
 # Where QEMU is missing, nothing is tested, and that is said. The last line is always `N passed, N failed`.
 set -euo pipefail
@@ -9,7 +12,7 @@ cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
 images=${GUEST_IMAGES:-$target/release/guest-images}
 part=whole
-[ "${1:-}" != -s ] || { part=some && shift; }
+[ "${1:-}" != -s ] || { part=some images=${GUEST_IMAGES:-$target/nested-images} && shift; }
 kernels=("$@")
 [ $# -gt 0 ] || kernels=(small stock)
 # The longest that no test ends: starting the platform and one test, each with its own limit.
@@ -20,6 +23,13 @@ export MACHINE_CPU=${MACHINE_CPU:-max,+svm,-erms,-fsrm,-avx,-avx2,-f16c,-fma,-va
 
 . tests/nested/parts.sh
 tools_or_skip "microVMs are"
+
+if [ $part = some ] && [ -z "${GUEST_IMAGES:-}" ]; then
+    xtask/packages.sh guest-image
+    few=(--only kernel --only provided --only python)
+    cargo xtask guest-image --out "$images" "${few[@]}"
+    cargo xtask guest-image --out "$images-stock" --kernel-from-deb --share "$images" "${few[@]}"
+fi
 
 lab=$(mktemp -d "${TMPDIR:-/tmp}/hearth-microvms.XXXXXX")
 trap 'rm -rf "$lab"' EXIT

@@ -71,6 +71,8 @@ pub(crate) struct Hierarchy {
     pub(crate) mount: PathBuf,
     /// The directory of the cgroup this process is in.
     pub(crate) own: PathBuf,
+    /// What it was mounted with.
+    pub(crate) options: String,
 }
 
 /// Every hierarchy of the host that has a controller we use.
@@ -111,7 +113,8 @@ impl Layout {
                 "cgroup2" if layout.v2.is_none() => {
                     let own = membership.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
                     let own = mount.locate(own);
-                    layout.v2 = Some(Hierarchy { controllers: Vec::new(), mount: mount.at, own });
+                    let options = mount.options.to_owned();
+                    layout.v2 = Some(Hierarchy { controllers: Vec::new(), mount: mount.at, own, options });
                 }
                 _ => {}
             }
@@ -130,7 +133,8 @@ impl Layout {
             names.split(',').any(|name| name == first.v1_name()).then_some(path)
         });
         let own = mount.locate(own.unwrap_or("/"));
-        self.v1.push(Hierarchy { controllers, mount: mount.at.clone(), own });
+        let options = mount.options.to_owned();
+        self.v1.push(Hierarchy { controllers, mount: mount.at.clone(), own, options });
     }
 }
 

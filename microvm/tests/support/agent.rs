@@ -14,8 +14,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 const PYTHON: &str = "/usr/bin/python3";
-/// Longest time an answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest time an answer may take: an emulated machine on a host that is busy ten times over is that slow.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// A launcher in a directory of its own.
 pub(crate) struct Host {

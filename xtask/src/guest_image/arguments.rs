@@ -11,6 +11,7 @@ cargo xtask guest-image        make what microVMs boot from, in target/release/g
     --only PART                only `kernel`, `provided`, `python`, `nodejs` (repeatable)
     --kernel-from-deb [DEB]    Debian's stock cloud kernel with its modules, or that of a package, in place of ours;
                                goes to target/release/guest-images-stock unless --out says otherwise
+    --share DIR                runtime images that DIR has from the same recipe are taken from there, as links
     --from-dir NAME=DIR        also an image NAME of a root file system of your own (repeatable)
     --fresh                    make anew what is there
     --twice                    make each runtime image two times, and refuse a difference";
@@ -21,6 +22,7 @@ pub(super) struct Arguments {
     pub(super) out: PathBuf,
     only: Vec<String>,
     pub(super) kernel: KernelSource,
+    pub(super) share: Option<PathBuf>,
     pub(super) directories: Vec<(String, PathBuf)>,
     pub(super) fresh: bool,
     pub(super) twice: bool,
@@ -51,6 +53,7 @@ impl Arguments {
             out: PathBuf::new(),
             only: Vec::new(),
             kernel: KernelSource::Small,
+            share: None,
             directories: Vec::new(),
             fresh: false,
             twice: false,
@@ -61,6 +64,7 @@ impl Arguments {
             match argument.as_str() {
                 "--out" => parsed.out = value()?.into(),
                 "--only" => parsed.only.push(value()?.clone()),
+                "--share" => parsed.share = Some(value()?.into()),
                 "--from-dir" => parsed.directories.push(named_directory(value()?)?),
                 "--kernel-from-deb" => {
                     parsed.kernel = match rest.next_if(|next| !next.starts_with("--")) {

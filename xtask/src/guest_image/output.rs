@@ -47,6 +47,23 @@ impl Output {
         fs::write(&stamp, digest_of(inputs)).with_context(|| format!("writing {}", stamp.display()))
     }
 
+    /// Takes what another directory has of a runtime image, if it has it. The image itself is a link: such files
+    /// are replaced, never written to, so what one of the two makes anew is not changed in the other.
+    pub(super) fn share(&self, from: &Path, part: &str) -> Result<()> {
+        let remembered = format!(".{part}.name");
+        let Ok(name) = fs::read_to_string(from.join(&remembered)) else { return Ok(()) };
+        let file = image_file(&name);
+        let _ = fs::remove_file(self.path(&file));
+        fs::hard_link(from.join(&file), self.path(&file))
+            .or_else(|_| fs::copy(from.join(&file), self.path(&file)).map(drop))
+            .with_context(|| format!("taking {file} from {}", from.display()))?;
+        for small in [format!(".{file}.made-from"), remembered] {
+            let copied = fs::copy(from.join(&small), self.path(&small));
+            copied.with_context(|| format!("taking {small} from {}", from.display()))?;
+        }
+        Ok(())
+    }
+
     /// Lists the kernel.
     pub(super) fn list_kernel(&mut self, file: &str, release: &str, acpi: bool, modules: Vec<PathBuf>) -> Result<()> {
         let sha256 = digest(&self.path(file))?;
@@ -111,6 +128,22 @@ fn digest_of(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shared_image_is_current_where_it_was_not_made_and_stays_as_it_was_where_it_was() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let content = |text: &'static str| move |path: &Path| Ok(fs::write(path, text)?);
+        let first = Output::open(one.path()).unwrap();
+        first.put("python3.11.erofs", "recipe", content("image")).unwrap();
+        fs::write(one.path().join(".python.name"), "python3.11").unwrap();
+        let second = Output::open(other.path()).unwrap();
+        second.share(one.path(), "nodejs").unwrap();
+        second.share(one.path(), "python").unwrap();
+        assert!(second.is_current("python3.11.erofs", "recipe") && !second.is_current("python3.11.erofs", "another"));
+        second.put("python3.11.erofs", "another", content("new")).unwrap();
+        assert_eq!(fs::read_to_string(one.path().join("python3.11.erofs")).unwrap(), "image");
+        assert!(first.is_current("python3.11.erofs", "recipe"));
+    }
 
     #[test]
     fn a_list_grows_and_what_was_made_from_the_same_is_current() {

@@ -48,6 +48,9 @@ pub(super) fn make(
 ) -> Result<()> {
     // The name may depend on what is inside; it is remembered beside what was made.
     let remembered = output.path(&format!(".{part}.name"));
+    if let Some(shared) = &arguments.share {
+        output.share(shared, part)?;
+    }
     if let Ok(name) = fs::read_to_string(&remembered)
         && !(arguments.fresh || arguments.twice)
         && output.is_current(&image_file(&name), &recipes.text)
