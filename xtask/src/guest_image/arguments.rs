@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 pub(crate) const USAGE: &str = "\
 cargo xtask guest-image        make what microVMs boot from, in target/release/guest-images
     --out DIR                  elsewhere; `hearth` looks beside itself: target/debug/guest-images for a debug build
-    --only PART                only `kernel`, `provided`, `python`, `nodejs` (repeatable)
+    --only PART                only `kernel`, `provided`, `python`, `nodejs`, `ruby`, `java` (repeatable)
     --kernel-from-deb [DEB]    Debian's stock cloud kernel with its modules, or that of a package, in place of ours;
                                goes to target/release/guest-images-stock unless --out says otherwise
     --share DIR                runtime images that DIR has from the same recipe are taken from there, as links

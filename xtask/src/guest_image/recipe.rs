@@ -82,12 +82,13 @@ mod tests {
     fn the_recipes_of_the_tree_are_understood() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("guest-image/images.toml");
         let recipes = Recipes::read(&path).unwrap();
-        assert_eq!(recipes.images.keys().collect::<Vec<_>>(), ["nodejs", "provided", "python"]);
+        assert_eq!(recipes.images.keys().collect::<Vec<_>>(), ["java", "nodejs", "provided", "python", "ruby"]);
         let packages = recipes.packages(&recipes.images["python"]);
         assert!(packages.contains("libc6,") && packages.contains("python3.11"), "{packages}");
         assert!(recipes.remove.iter().all(|path| !path.starts_with('/') && !path.contains("..")));
         let name = |part: &str| recipes.images[part].name(part, || Ok("v18.20.4".to_owned())).unwrap();
         assert_eq!([name("nodejs"), name("provided"), name("python")], ["nodejs18.x", "provided", "python3.11"]);
+        assert_eq!([name("ruby"), name("java")], ["ruby3.1", "java17"]);
         assert!(recipes.images["nodejs"].name("nodejs", || Ok("none".to_owned())).is_err());
     }
 }

@@ -85,8 +85,14 @@ pub(super) fn from_directory(name: &str, directory: &Path, output: &mut Output) 
 
 /// The interpreter of a directory, found by what the image is called.
 fn interpreter(name: &str, directory: &Path) -> Option<String> {
+    if name.starts_with("java") {
+        let machines = fs::read_dir(directory.join("usr/lib/jvm")).into_iter().flatten().flatten();
+        let programs = machines.map(|machine| format!("usr/lib/jvm/{}/bin/java", machine.file_name().display()));
+        let found = programs.filter(|path| directory.join(path).symlink_metadata().is_ok()).min();
+        return found.map(|path| format!("/{path}"));
+    }
     let program = if name.starts_with("nodejs") { "node" } else { name };
-    let known = program == "node" || program.starts_with("python3.");
+    let known = program == "node" || program.starts_with("python3.") || program.starts_with("ruby");
     let places = ["/usr/bin", "/usr/local/bin"].map(|place| format!("{place}/{program}"));
     places.into_iter().find(|path| known && directory.join(&path[1..]).symlink_metadata().is_ok())
 }
