@@ -73,7 +73,14 @@ def cpp(source, directory):
     return compiled(directory / "bootstrap")
 
 
-COMPILE = {"java": java, "go": go, "cpp": cpp}
+def rust(_source, _directory):
+    if built := os.environ.get("E2E_COMPILED"):
+        return compiled(Path(built) / "every-rust/bootstrap")
+    run("cargo", "build", "--quiet", "--release", "--locked", "-p", "every-rust")
+    return compiled(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/every-rust")
+
+
+COMPILE = {"java": java, "go": go, "cpp": cpp, "rust": rust}
 
 LANGUAGES = [
     Language(
@@ -122,6 +129,7 @@ LANGUAGES = [
     ),
     Language("go", CUSTOM, "none", "Broken", compiler="go"),
     Language("cpp", CUSTOM, "none", "Broken", compiler="g++"),
+    Language("rust", CUSTOM, "none", "Broken", compiler="cargo"),
 ]  # fmt: skip
 
 
