@@ -28,7 +28,12 @@ pub const MESSAGE_MAX_BYTES: usize = 16 * 1024 * 1024;
 pub const CONNECTION_MAX_CALLS: u32 = 16_384;
 /// Bytes of one call that may be under way unacknowledged: a large payload then needs few round trips.
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// The same for all calls of one connection together.
+/// Bytes of one streamed answer that may be under way unacknowledged, on a connection that carries nothing else.
+const ANSWER_WINDOW_BYTES: u32 = 256 * 1024;
+/// The same for all streamed answers of one connection together: more than there can be (the largest that HTTP/2 has), so
+/// that callers who read slowly hold nobody up but themselves.
+const ANSWERS_WINDOW_BYTES: u32 = (1 << 31) - 1;
+/// The same for all other calls of one connection together.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 const _: () = assert!(MESSAGE_MAX_BYTES > SYNC_REQUEST_MAX_BYTES + LOG_LINE_MAX_BYTES);

@@ -167,6 +167,29 @@ async fn a_streamed_answer_comes_in_its_pieces_and_then_ends() {
 }
 
 #[tokio::test]
+async fn answers_that_nobody_takes_hold_no_other_call_up() {
+    let worker = Arc::new(RecordingWorker::default());
+    let (_server, client) = Server::worker(&worker).await;
+    let mut held = Vec::new();
+    // Each leaves as much lying as its windows hold: more, all together, than those of one connection.
+    for _ in 0..32 {
+        let (sender, mut pieces) = response_stream();
+        let client = client.clone();
+        let call = async move { client.invoke_streaming(invoke("streamed", Bytes::new()), sender).await };
+        let call = tokio::spawn(call);
+        assert!(soon(pieces.next()).await.is_some());
+        held.push((pieces, call));
+    }
+    for _ in 0..4 {
+        assert!(soon(client.invoke(invoke("large", Bytes::new()))).await.is_ok());
+    }
+    for (mut pieces, call) in held {
+        while soon(pieces.next()).await.is_some() {}
+        assert!(soon(call).await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_leaves_a_stream_does_not_hold_the_role_up() {
     let worker = Arc::new(RecordingWorker::default());
     let (_server, client) = Server::worker(&worker).await;

@@ -8,7 +8,7 @@ use prost::Message;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, ConnectError, Response, Status};
 
-use super::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use super::{ANSWER_WINDOW_BYTES, ANSWERS_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use crate::Unreachable;
 use crate::generated::v1 as pb;
 use crate::wire::Malformed;
@@ -38,6 +38,15 @@ pub(super) struct Peer {
 impl Peer {
     /// Never connects by itself: the first call does.
     pub(super) fn new(role: &str, url: &str) -> Result<Self, InvalidUrl> {
+        Self::with_windows(role, url, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES)
+    }
+
+    /// The same, over a connection for streamed answers alone.
+    pub(super) fn for_answers(role: &str, url: &str) -> Result<Self, InvalidUrl> {
+        Self::with_windows(role, url, ANSWER_WINDOW_BYTES, ANSWERS_WINDOW_BYTES)
+    }
+
+    fn with_windows(role: &str, url: &str, stream_bytes: u32, connection_bytes: u32) -> Result<Self, InvalidUrl> {
         let invalid = |reason: String| InvalidUrl { url: url.to_owned(), reason };
         let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|source| invalid(told(&source)))?;
         if endpoint.uri().scheme_str() != Some("http") {
@@ -52,8 +61,8 @@ impl Peer {
             .http2_keep_alive_interval(CONNECTION_PING_INTERVAL)
             .keep_alive_timeout(CONNECTION_PING_TIMEOUT)
             .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_stream_window_size(stream_bytes)
+            .initial_connection_window_size(connection_bytes)
             .connect_lazy();
         Ok(Self { channel, name: format!("{role} at {url}") })
     }

@@ -27,16 +27,21 @@ use crate::{Unreachable, Worker};
 pub struct WorkerClient {
     peer: Peer,
     stub: Stub<Channel>,
+    /// Over a connection of its own: answers that nobody takes must not fill the windows of other calls.
+    streaming: Stub<Channel>,
 }
 
 impl WorkerClient {
     /// The worker at `url` (`http://host:port`). Connects on first use and again whenever needed.
     pub fn new(url: &str) -> Result<Self, InvalidUrl> {
         let peer = Peer::new("worker", url)?;
-        let stub = Stub::new(peer.channel.clone())
-            .max_decoding_message_size(MESSAGE_MAX_BYTES)
-            .max_encoding_message_size(MESSAGE_MAX_BYTES);
-        Ok(Self { peer, stub })
+        let stub = |peer: &Peer| {
+            Stub::new(peer.channel.clone())
+                .max_decoding_message_size(MESSAGE_MAX_BYTES)
+                .max_encoding_message_size(MESSAGE_MAX_BYTES)
+        };
+        let streaming = stub(&Peer::for_answers("worker", url)?);
+        Ok(Self { stub: stub(&peer), peer, streaming })
     }
 
     /// A handle for one call: generated stubs want `&mut self`, and cloning one copies a few pointers.
@@ -62,7 +67,7 @@ impl Worker for WorkerClient {
         request: InvokeRequest,
         mut pieces: StreamSender,
     ) -> Result<InvokeResponse, InvokeError> {
-        let outcome = self.stub().invoke_streaming(pb::InvokeRequest::from(request)).await;
+        let outcome = self.streaming.clone().invoke_streaming(pb::InvokeRequest::from(request)).await;
         let mut incoming = outcome.map_err(|status| self.peer.unreachable(&status))?.into_inner();
         loop {
             let message = incoming.message().await.map_err(|status| self.peer.unreachable(&status))?;
