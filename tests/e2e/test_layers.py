@@ -253,3 +253,16 @@ def test_layers_that_a_function_can_not_have(client, deploy, layer):
     stranger = prefix.replace("000000000000", "999999999999")
     code, text = why(f"{stranger}:x:1")
     assert code == "AccessDeniedException" and "lambda:GetLayerVersion on resource" in text
+
+
+def test_settings_are_echoed_as_recorded(client, deploy):
+    """LocalStack's recordings of AWS, `TestLambdaFunction::test_function_lifecycle` and `TestLambdaImages`."""
+    name = deploy(echo, EphemeralStorage={"Size": 1024}, Architectures=["x86_64"], Environment={"Variables": {}})
+    shown = client.get_function(FunctionName=name)["Configuration"]
+    assert shown["EphemeralStorage"] == {"Size": 1024} and shown["Architectures"] == ["x86_64"]
+    assert shown["PackageType"] == "Zip" and shown["Environment"] == {"Variables": {}}
+    assert shown["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"} and "Layers" not in shown
+    plain = client.get_function_configuration(FunctionName=deploy(echo))
+    assert plain["EphemeralStorage"] == {"Size": 512} and "Environment" not in plain
+    code, text, _ = refusal(client.update_function_code, FunctionName=name, ZipFile=echo, Architectures=["arm64"])
+    assert code == "InvalidParameterValueException" and "arm64" in text

@@ -39,9 +39,9 @@ pub(super) fn encode(stream: &str, entry: &LogEntry, buffer: &mut Vec<u8>) -> u3
     // A request id has at most 64 bytes, a stream's name not much more.
     buffer.push(u8::try_from(id.len()).unwrap_or(0) | HAS_STREAM);
     buffer.extend_from_slice(id.as_bytes());
-    let stream = &stream[..stream.floor_char_boundary(usize::from(u8::MAX))];
-    buffer.push(u8::try_from(stream.len()).unwrap_or(u8::MAX));
-    buffer.extend_from_slice(stream.as_bytes());
+    let stream_length = u8::try_from(stream.len()).unwrap_or(0);
+    buffer.push(stream_length);
+    buffer.extend_from_slice(&stream.as_bytes()[..usize::from(stream_length)]);
     buffer.extend_from_slice(&entry.text);
     let body = &buffer[start + HEADER_BYTES..];
     let (length, checksum) = (u32::try_from(body.len()).unwrap_or(u32::MAX), crc32fast::hash(body));

@@ -196,7 +196,7 @@ impl Api {
         let (mut lines, mut at_end, mut bytes) = (Vec::<Merged>::new(), false, 0);
         for _ in 0..ROUNDS_MAX {
             let pages = self.read_logs(&workers, &cursor, &query).await;
-            let page = merge(&cursor, pages, limit - lines.len(), &wanted);
+            let page = merge(&cursor, pages, limit - lines.len(), wanted);
             bytes += page.lines.iter().map(|merged| merged.line.text.len()).sum::<usize>();
             lines.extend(page.lines);
             (cursor, at_end) = (page.cursor, page.at_end);

@@ -390,7 +390,7 @@ fn a_version_is_snapshotted_after_its_init_and_restored_for_its_first_call() {
             "RESTORE_REPORT Restore Duration: 12.00 ms",
         ]
     );
-    assert!(out.lines[5].ends_with("\tRestore Duration: 12.00 ms\tBilled Restore Duration: 5 ms\t"));
+    assert!(out.lines[6].ends_with("\tRestore Duration: 12.00 ms\tBilled Restore Duration: 5 ms\t"));
 }
 
 #[test]
