@@ -111,7 +111,9 @@ async fn output_is_kept_line_by_line_for_its_request() {
     let answer = fixture.call(1, "prints").await;
     let tail = String::from_utf8(answer.log_tail.unwrap().to_vec()).unwrap();
     let lines = fixture.log_until("REPORT").await;
-    assert_eq!(tail.lines().collect::<Vec<_>>(), lines);
+    assert!(lines[0].starts_with("INIT_START Runtime Version: "), "{}", lines[0]);
+    let lines = &lines[1..];
+    assert_eq!(tail.lines().collect::<Vec<_>>(), lines, "the tail is the call's own");
     assert!(lines[0].starts_with("START RequestId: request-") && lines[0].ends_with(" Version: $LATEST"));
     assert_eq!(lines[1..4], ["first line", "second line", "no line feed"]);
     assert!(lines[4].starts_with("END RequestId: request-"));
@@ -128,8 +130,8 @@ async fn failed_inits_are_told_and_leave_nothing() {
         assert_eq!(failure.error_type, error_type);
     }
     let lines = fixture.log_until("Runtime.ExitError").await;
-    assert!(lines[0].starts_with("INIT_REPORT Init Duration: ") && lines[0].ends_with("Runtime.ImportModuleError"));
-    assert_eq!(lines[1], "about to fail");
+    assert!(lines[1].starts_with("INIT_REPORT Init Duration: ") && lines[1].ends_with("Runtime.ImportModuleError"));
+    assert!(lines[2].starts_with("INIT_START ") && lines[3] == "about to fail", "{lines:?}");
     fixture.no_slots().await;
     assert_eq!(fixture.launcher.alive(), 0);
 }

@@ -44,6 +44,8 @@ async fn the_first_environment_of_a_version_becomes_a_snapshot_and_all_come_of_i
         fixture.invoke(3, "{}").await.unwrap();
         assert_eq!(fixture.launcher.count(&Act::Prefetch), 1);
         let lines = fixture.log_until("REPORT RequestId").await;
+        assert!(lines[0].starts_with("INIT_START "), "{lines:?}");
+        let lines = &lines[1..];
         assert!(lines[0].starts_with("RESTORE_START Runtime Version: provided.al2023"), "{lines:?}");
         assert_eq!(lines[1], "hello again");
         assert!(lines[2].starts_with("RESTORE_REPORT Restore Duration: "), "{lines:?}");
