@@ -150,8 +150,8 @@ def test_bad_zips_are_refused_and_leave_nothing(shared, client, what, zipped):
 
 
 def test_an_operation_that_is_not_there_yet_says_so(client):
-    code, message, status = error_of(client.list_layers)
-    assert status == 501 and "ListLayers" in message
+    code, message, status = error_of(client.list_event_source_mappings)
+    assert status == 501 and "ListEventSourceMappings" in message
 
 
 class Signed:

@@ -101,6 +101,9 @@ class Replay:
             return False
         if step.get("setup"):
             assert error is None, f"setting up {step}: {error} {text}"
+        elif "differs" in step:
+            with pytest.raises(AssertionError):
+                self.compare(step, status, answer, error, text)
         else:
             self.compare(step, status, answer, error, text)
             self.held += 1

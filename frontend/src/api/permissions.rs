@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use hearth_domain::Version;
 use hearth_store::document::{CommitError, Expected};
 use hearth_store::{Collection, FunctionRecord};
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::call::Call;
 use super::changes::new_revision;
+use super::configuration::function_arn;
 use super::{Api, json as reply};
 use crate::errors::{ApiError, Code};
 use crate::resource_policy::{PermissionStatement, ResourcePolicy, principal};
@@ -111,10 +113,15 @@ impl Api {
         let target = call.target(&self.config.region, NameForm::Namespaced)?;
         let path = policy_path(&call, &target);
         let policies: &Collection<ResourcePolicy> = &self.resource_policies;
-        let found = policies.get(&path).await?.ok_or_else(|| {
+        let Some(found) = policies.get(&path).await? else {
+            let (account, name) = (&call.key.account, &target.name);
+            // Recorded (LocalStack, test_permission_exceptions): only the function itself is missed by name.
+            if self.deps.catalog.get(account, name, Version::Latest).await?.is_none() {
+                return Err(ApiError::function_not_found(&function_arn(&self.config.region, account, name, None)));
+            }
             let text = "The resource you requested does not exist.";
-            ApiError::new(Code::ResourceNotFoundException, text)
-        })?;
+            return Err(ApiError::new(Code::ResourceNotFoundException, text));
+        };
         reply(200, &json!({ "Policy": found.value.text(), "RevisionId": found.value.revision }))
     }
 
