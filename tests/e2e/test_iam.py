@@ -293,3 +293,16 @@ def test_keys_by_command(shared, deploy):
     assert other.list_functions()["Functions"]
     shared.cli("key", "delete", made["id"])
     assert made["id"] not in shared.cli("key", "list").stdout
+
+
+def test_a_qualifier_that_an_operation_does_not_take_opens_nothing(shared, client, deploy, user):
+    from test_sigv4 import send, signed
+
+    name = deploy(echo)
+    version = client.publish_version(FunctionName=name)["Version"]
+    _, _, session = user(policy(allow("lambda:*", f"arn:aws:lambda:us-east-1:000000000000:function:{name}:{version}")))
+    assert session().get_function(FunctionName=name, Qualifier=version)["Configuration"]["Version"] == version
+    path = f"/2015-03-31/functions/{name}/versions?Qualifier={version}"
+    credentials = session()._request_signer._credentials
+    headers = signed(shared, "GET", path, keys=(credentials.access_key, credentials.secret_key))
+    assert send(shared, "GET", path, headers)[1] == "AccessDeniedException"

@@ -27,7 +27,9 @@ proptest! {
         value in "[ -~]{0,40}",
         body in proptest::collection::vec(any::<u8>(), 0..64),
         digit in 0_usize..64,
+        token in proptest::option::of("[A-Za-z0-9+/=_-]{1,40}"),
     ) {
+        let credentials = || Credentials { session_token: token.clone(), ..credentials() };
         let Ok(uri) = format!("http://h{path}?{query}").parse::<Uri>() else { return Ok(()) };
         let mut request = Request::builder().method(Method::POST).uri(&uri).body(()).unwrap();
         request.headers_mut().insert("x-some", HeaderValue::from_str(&value).unwrap());
@@ -44,6 +46,37 @@ proptest! {
         let url: Uri = presign(&credentials(), NOW_S, 60, &uri).unwrap().parse().unwrap();
         let request = Request::builder().uri(url).header("host", "h").body(()).unwrap();
         prop_assert_eq!(check(&verifier, &request, b""), Ok(()));
+    }
+
+    /// What is almost a signature is an answer, too, and what it claims is what stands there.
+    #[test]
+    fn almost_signatures_get_an_answer(
+        credential in "[A-Z/]{0,8}(/[a-z0-9_]{0,12}){0,6}",
+        signed in "[a-zA-Z;-]{0,20}",
+        signature in "[0-9a-fA-F]{0,66}",
+        separator in prop::sample::select(vec![", ", ",", " ", ",,"]),
+        payload in prop::sample::select(vec!["UNSIGNED-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "00", ""]),
+        token in "[ -~]{0,20}",
+    ) {
+        let authorization = [
+            format!("AWS4-HMAC-SHA256 Credential={credential}"),
+            format!("SignedHeaders={signed}"),
+            format!("Signature={signature}"),
+        ]
+        .join(separator);
+        let request = Request::builder()
+            .uri("/x")
+            .header("authorization", authorization)
+            .header("x-amz-date", "20231114T221320Z")
+            .header("x-amz-content-sha256", payload)
+            .header("x-amz-security-token", &token)
+            .body(())
+            .unwrap();
+        prop_assert!(check(&Verifier::new(None), &request, b"").is_err());
+        let (parts, ()) = request.into_parts();
+        if let Ok(claim) = Claim::read(&parts) {
+            prop_assert_eq!(claim.session_token.as_deref(), Some(token.as_str()));
+        }
     }
 
     /// Whatever a stranger sends is an answer, and never an entry.

@@ -4,6 +4,7 @@ use hearth_domain::{AccountId, FunctionName};
 
 use super::Call;
 use super::asked::Asked;
+use crate::model;
 use crate::resource_policy::ResourcePolicy;
 use crate::validation::Named;
 
@@ -36,7 +37,8 @@ impl Resource {
         }
         if has("{FunctionName}") {
             let name = route.parameter("FunctionName", path);
-            return Self::function(&name, call.query("Qualifier").as_deref(), region, own);
+            let qualifier = call.query("Qualifier").filter(|_| takes_qualifier(route.name));
+            return Self::function(&name, qualifier.as_deref(), region, own);
         }
         if has("{LayerName}") {
             let name = route.parameter("LayerName", path);
@@ -82,6 +84,13 @@ impl Resource {
             .and_then(|named| Some(policy_path(&named.account?, &named.name, named.qualifier.as_deref())));
         Self { arn: arn.to_owned(), account: account.unwrap_or_else(|| own.clone()), policy }
     }
+}
+
+/// Whether an operation is about the version or alias in `Qualifier`. To one that is not, a qualifier that a caller adds
+/// must not make another resource of the function.
+fn takes_qualifier(operation: &str) -> bool {
+    model::operation(operation)
+        .is_none_or(|operation| operation.members.iter().any(|member| member.name == "Qualifier"))
 }
 
 fn policy_path(account: &AccountId, function: &FunctionName, qualifier: Option<&str>) -> String {
