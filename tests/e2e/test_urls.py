@@ -43,6 +43,7 @@ exports.handler = awslambda.streamifyResponse(async (event, stream) => {
     stream.write(`data: ${Date.now()}\\n\\n`);
     await wait(300);
   }
+  if (path === "/hold") await wait(5000);
   if (path === "/exit") process.exit(1);
   stream.end();
 });
@@ -229,12 +230,13 @@ def test_a_timeout(shared, deployed):
 
 
 def test_a_throttle(own, node_runtime):
-    platform = own(HEARTH_ACCOUNT_CONCURRENCY="1", HEARTH_CAPACITY_WAIT="1s")
+    platform = own(HEARTH_ACCOUNT_CONCURRENCY="1")
     deployer = Deployer(platform.client())
     url = Url(platform, deployer(STREAMS, runtime=node_runtime, handler="index.handler", Timeout=20), InvokeMode="RESPONSE_STREAM")
     holding = url.connect()
-    holding.request("GET", "/", headers={"Host": url.host})
-    held = holding.getresponse()  # It runs from here on until its stream ends.
+    holding.request("GET", "/hold", headers={"Host": url.host})
+    held = holding.getresponse()  # It runs from here on.
+    assert held.status == 203
     status, headers, _ = url.ask(target="/plain")
     assert (status, value(headers, "retry-after")) == (429, "1")
     assert held.read().count(b"data: ") == 3
