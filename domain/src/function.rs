@@ -70,6 +70,10 @@ pub struct FunctionSpec {
     /// Whether environments of this version come of a snapshot that was taken after its init, where there are snapshots.
     #[serde(default)]
     pub snap_start: bool,
+    /// Whether an environment made for this is kept ready for calls to come: provisioned concurrency. Says how one is
+    /// made, not which version it runs; a call may run in either kind.
+    #[serde(default)]
+    pub provisioned: bool,
     /// Who the function is to the API. Not part of what it is: two specs of one revision may differ here.
     #[serde(default)]
     pub credentials: Option<FunctionCredentials>,

@@ -48,6 +48,8 @@ pub const BUNDLE_MAX_ENTRIES: usize = 65_536;
 pub const ENVIRONMENT_MAX_BYTES: usize = 4 * 1024;
 /// Concurrent invocations of an account unless configured otherwise.
 pub const ACCOUNT_CONCURRENCY_DEFAULT: u32 = 1_000;
+/// Of an account's concurrency, what functions can't set aside (developer guide, "Configuring reserved concurrency").
+pub const UNRESERVED_CONCURRENCY_MIN: u32 = 100;
 /// Log bytes that an answer with `LogType=Tail` carries: the last 4 KB.
 pub const LOG_TAIL_MAX_BYTES: usize = 4 * 1024;
 /// Processes and threads of one execution environment.

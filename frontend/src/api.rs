@@ -65,6 +65,7 @@ use crate::alias::Alias;
 use crate::asynchronous::channels::Channels;
 use crate::asynchronous::configuration::EventInvokeConfig;
 use crate::change_locks::ChangeLocks;
+use crate::concurrency::Concurrency;
 use crate::errors::{ApiError, Code};
 use crate::function_url::{FunctionUrl, UrlOwner};
 use crate::identity::{Admitted, Identities};
@@ -100,6 +101,7 @@ pub(crate) struct Api {
     channels: Channels,
     aliases: Collection<Alias>,
     layers: Layers,
+    concurrency: Concurrency,
     pub(crate) invoker: Arc<Invoker>,
     activator: Activator,
     metering: Arc<Metering>,
@@ -124,13 +126,14 @@ pub(crate) struct Works {
     pub(crate) activator: Activator,
     pub(crate) metrics: Metrics,
     pub(crate) changes: Arc<ChangeLocks>,
+    pub(crate) concurrency: Concurrency,
     /// Cancelled when the frontend shuts down: long polls end.
     pub(crate) stopping: CancellationToken,
 }
 
 impl Api {
     pub(crate) fn new(config: Config, deps: Deps, works: Works) -> Self {
-        let Works { invoker, identities, metering, activator, metrics, changes, stopping } = works;
+        let Works { invoker, identities, metering, activator, metrics, changes, concurrency, stopping } = works;
         let verifier = Verifier::new(config.only_own_region.then(|| config.region.clone()));
         let bodies = BodyBudget::new(config.body_memory_bytes, config.body_timeout);
         let specs = SpecCache::default();
@@ -145,6 +148,7 @@ impl Api {
             config,
             deps,
             aliases: resolver.aliases(),
+            concurrency,
             resolver,
             identities,
             resource_policies,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hearth_domain::limits::ACCOUNT_CONCURRENCY_DEFAULT;
 use hearth_domain::timing::CAPACITY_WAIT_DEFAULT;
 
 use crate::asynchronous;
@@ -22,6 +23,8 @@ pub struct Config {
     pub function_url_base: Option<String>,
     /// Longest wait of a call for capacity.
     pub capacity_wait: Duration,
+    /// Concurrent invocations of an account; the worker manager holds calls to it, so it must be the same there.
+    pub account_concurrency: u32,
     /// Connections served at a time; more wait in the listener's backlog.
     pub max_connections: usize,
     /// Longest time for the head of a request, counted from the end of the reply before: a keep-alive connection that
@@ -45,6 +48,7 @@ impl Default for Config {
             public_url: None,
             function_url_base: None,
             capacity_wait: CAPACITY_WAIT_DEFAULT,
+            account_concurrency: ACCOUNT_CONCURRENCY_DEFAULT,
             max_connections: 4_096,
             head_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(120),

@@ -376,6 +376,9 @@ impl From<InvocationError> for ApiError {
             InvocationError::Reserve(ReserveError::ConcurrencyLimit { .. }) => {
                 Self::throttled("ConcurrentInvocationLimitExceeded")
             }
+            InvocationError::Reserve(ReserveError::ReservedLimit { .. }) => {
+                Self::throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
+            }
             InvocationError::Reserve(ReserveError::QueueFull { .. }) => Self::throttled("CallerRateLimitExceeded"),
             InvocationError::Reserve(ReserveError::NoCapacity { waited, reason }) => Self::new(
                 Code::ServiceUnavailableException,

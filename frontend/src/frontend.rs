@@ -20,6 +20,7 @@ use crate::api::{Api, Works};
 use crate::asynchronous;
 use crate::bundle_cleanup;
 use crate::change_locks::ChangeLocks;
+use crate::concurrency::Concurrency;
 use crate::identity::Identities;
 use crate::invocation::{EventRuns, Invoker, RoleCredentials};
 use crate::layers::Layers;
@@ -80,8 +81,9 @@ impl Frontend {
         let metering = Metering::start(deps.usage.clone(), &tasks, registry)?;
         let identities = Arc::new(Identities::open(deps.catalog.clone(), deps.documents.clone()).await?);
         let credentials = RoleCredentials::new(deps.catalog.clone(), identities.clone());
+        let concurrency = Concurrency::new(deps.documents.clone());
         let invoker = Invoker::new(deps.manager.clone(), deps.workers.clone(), metering.clone());
-        let invoker = Arc::new(invoker.with_credentials(credentials));
+        let invoker = Arc::new(invoker.with_credentials(credentials).with_concurrency(concurrency.clone()));
         let events = Tasks::new();
         asynchronous::start(config.events.clone(), event_deps(&config, &deps, &invoker), &events, registry)?;
         let changes = Arc::new(ChangeLocks::default());
@@ -96,6 +98,7 @@ impl Frontend {
             activator,
             metrics: metrics.clone(),
             changes,
+            concurrency,
             stopping: stop_serving.clone(),
         };
         let api = Arc::new(Api::new(config, deps, works));

@@ -24,8 +24,8 @@ use hearth_domain::{
     SlotOutcome,
 };
 use hearth_protocol::worker::{InvokeError, InvokeRequest, InvokeResponse, StreamSender};
-use hearth_protocol::worker_manager::{Completion, Reservation, ReserveError, ReserveRequest};
-use hearth_protocol::{WorkerDirectory, WorkerManager};
+use hearth_protocol::worker_manager::{Completion, ConcurrencyLimits, Reservation, ReserveError, ReserveRequest};
+use hearth_protocol::{Unreachable, WorkerDirectory, WorkerManager};
 use hearth_store::usage::Usage;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -33,6 +33,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use crate::concurrency::Concurrency;
 pub use credentials::RoleCredentials;
 pub(crate) use events::EventRuns;
 use pace::Pace;
@@ -115,13 +116,21 @@ impl Invoker {
     /// An invoker that counts into `meter`.
     #[must_use]
     pub fn new(manager: Arc<dyn WorkerManager>, workers: Arc<dyn WorkerDirectory>, meter: Arc<dyn Meter>) -> Self {
-        Self { roles: Roles { manager, workers, meter, credentials: None }, running: TaskTracker::new() }
+        let roles = Roles { manager, workers, meter, credentials: None, concurrency: None };
+        Self { roles, running: TaskTracker::new() }
     }
 
     /// With credentials for the environments that are made for its calls.
     #[must_use]
     pub fn with_credentials(self, credentials: RoleCredentials) -> Self {
         Self { roles: Roles { credentials: Some(Arc::new(credentials)), ..self.roles }, ..self }
+    }
+
+    /// Holds calls to what functions have reserved.
+    #[must_use]
+    pub fn with_concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.roles.concurrency = Some(concurrency);
+        self
     }
 
     /// Runs one invocation to its answer. A call that did not start waits for its next try as for capacity, within the
@@ -175,9 +184,20 @@ struct Roles {
     workers: Arc<dyn WorkerDirectory>,
     meter: Arc<dyn Meter>,
     credentials: Option<Arc<RoleCredentials>>,
+    concurrency: Option<Concurrency>,
 }
 
 impl Roles {
+    /// What the call may use of its account's concurrency, as that is now.
+    async fn limits(&self, invocation: &Invocation) -> Result<ConcurrencyLimits, ReserveError> {
+        let Some(concurrency) = &self.concurrency else { return Ok(ConcurrencyLimits::default()) };
+        let function = &invocation.function.function;
+        concurrency.limits(&function.account, &function.name).await.map_err(|failure| {
+            let reason = format!("what functions have reserved can't be read: {failure}");
+            ReserveError::Unreachable(Unreachable { role: "store".to_owned(), reason, not_sent: true })
+        })
+    }
+
     /// Asks for a slot until `deadline`. A manager that can't be reached may be restarting, and asking again under the
     /// same request id is harmless, so it is asked again.
     async fn reserve(&self, invocation: &Invocation, deadline: Instant) -> Result<Reservation, ReserveError> {
@@ -191,6 +211,7 @@ impl Roles {
                 request_id: invocation.request_id.clone(),
                 function: function.clone(),
                 wait: deadline.saturating_duration_since(Instant::now()),
+                limits: self.limits(invocation).await?,
             };
             match self.manager.reserve(request).await {
                 Err(ReserveError::Unreachable(_)) if Instant::now() + pause < deadline => {
@@ -294,7 +315,11 @@ impl Roles {
     }
 
     fn refused(&self, invocation: &Invocation, error: &ReserveError) {
-        if matches!(error, ReserveError::ConcurrencyLimit { .. } | ReserveError::QueueFull { .. }) {
+        let throttled = matches!(
+            error,
+            ReserveError::ConcurrencyLimit { .. } | ReserveError::ReservedLimit { .. } | ReserveError::QueueFull { .. }
+        );
+        if throttled {
             let function = &invocation.function.function;
             self.meter.add(&function.account, &function.name, Usage { throttles: 1, ..Usage::default() });
         }

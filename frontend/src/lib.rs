@@ -16,6 +16,7 @@ pub mod belongings;
 mod bundle_cleanup;
 pub mod calendar;
 mod change_locks;
+pub mod concurrency;
 mod config;
 pub mod errors;
 pub mod event_stream;

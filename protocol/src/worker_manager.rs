@@ -26,6 +26,11 @@ pub trait WorkerManager: Send + Sync + 'static {
     /// Ends the idle slots of a function whose revision is not current any more; running calls finish.
     async fn retire(&self, request: RetireRequest) -> Result<(), Unreachable>;
 
+    /// Says which functions have environments that are kept ready (provisioned concurrency), all of them: what is not
+    /// named has none any more. Answers how far that is. Said again now and then, since a manager that is restarted
+    /// does not remember.
+    async fn provision(&self, provision: Provision) -> Result<ProvisionReport, Unreachable>;
+
     /// What the fleet looks like, for `hearth workers` and for CreateFunction's check of runtimes.
     async fn fleet(&self) -> Result<Fleet, Unreachable>;
 }
@@ -39,6 +44,57 @@ pub struct ReserveRequest {
     pub function: Arc<FunctionSpec>,
     /// Longest wait for capacity.
     pub wait: Duration,
+    /// What of its account's concurrency the function may use.
+    pub limits: ConcurrencyLimits,
+}
+
+/// How an account's concurrency is shared out, as far as it matters to a call of one function. What functions have
+/// reserved or provisioned is theirs alone; all others share the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConcurrencyLimits {
+    /// Most calls of the function in flight, all its versions together; `None` if it has reserved none.
+    pub reserved: Option<u32>,
+    /// Calls of the function, all its versions together, for which it has provisioned environments: they take nothing
+    /// of what is shared. Without meaning beside [`Self::reserved`], which contains them.
+    pub provisioned: u32,
+    /// What functions of the account have reserved and provisioned together.
+    pub set_aside: u32,
+}
+
+/// Every environment that is to be kept ready.
+#[derive(Debug, Clone, Default)]
+pub struct Provision {
+    /// By function version; each once.
+    pub targets: Vec<ProvisionTarget>,
+}
+
+/// How many environments of one version are to be kept ready.
+#[derive(Debug, Clone)]
+pub struct ProvisionTarget {
+    /// The version.
+    pub function: Arc<FunctionSpec>,
+    /// How many, from 1.
+    pub count: u32,
+}
+
+/// How far the keeping ready is, for each target in the same order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProvisionReport {
+    /// By target.
+    pub functions: Vec<Provisioned>,
+}
+
+/// What one version has ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provisioned {
+    /// The version.
+    pub function: FunctionRef,
+    /// Environments there are or that are being made.
+    pub allocated: u32,
+    /// Environments that are initialized, those in use included.
+    pub available: u32,
+    /// Why the last one could not be made, if none was since.
+    pub failure: Option<String>,
 }
 
 /// A slot that is this invocation's until [`Completion`].
@@ -61,6 +117,15 @@ pub enum ReserveError {
     ConcurrencyLimit {
         /// Whose limit.
         account: AccountId,
+        /// The limit.
+        limit: u32,
+    },
+    /// The function runs as many invocations as it has reserved: 429 `TooManyRequestsException`, reason
+    /// `ReservedFunctionConcurrentInvocationLimitExceeded`.
+    #[error("function {name} has {limit} invocations running, which is what it has reserved")]
+    ReservedLimit {
+        /// Whose limit.
+        name: FunctionName,
         /// The limit.
         limit: u32,
     },

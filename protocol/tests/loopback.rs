@@ -17,7 +17,9 @@ use hearth_domain::{FunctionResponse, SlotOutcome};
 use hearth_protocol::grpc::{GrpcDirectory, PlacementClient, Roles, WorkerClient, WorkerManagerClient, serve};
 use hearth_protocol::placement::{ClaimOutcome, ClaimRequest, RenewRequest};
 use hearth_protocol::worker::{InvokeError, StreamPiece, response_stream};
-use hearth_protocol::worker_manager::{Completion, ReserveError, ReserveRequest};
+use hearth_protocol::worker_manager::{
+    Completion, ConcurrencyLimits, Provision, ProvisionTarget, ReserveError, ReserveRequest,
+};
 use hearth_protocol::{LocalDirectory, Placement, Unreachable, Worker, WorkerDirectory, WorkerEndpoint, WorkerManager};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -64,7 +66,9 @@ async fn worker_manager_over_the_wire() {
     let manager = Arc::new(RecordingManager::unreachable("it is down".into()));
     let server = Server::start(Roles { worker_manager: Some(manager.clone()), ..Roles::default() }).await;
     let client = WorkerManagerClient::new(&server.url).unwrap();
-    let request = ReserveRequest { request_id: request_id("r-1"), function: spec(), wait: Duration::from_millis(7) };
+    let limits = ConcurrencyLimits { reserved: Some(3), provisioned: 1, set_aside: 3 };
+    let wait = Duration::from_millis(7);
+    let request = ReserveRequest { request_id: request_id("r-1"), function: spec(), wait, limits };
     assert_eq!(client.reserve(request.clone()).await.unwrap(), reservation());
     let refused = ReserveRequest { request_id: request_id("refuse"), ..request };
     let limit = ReserveError::ConcurrencyLimit { account: account(), limit: 3 };
@@ -76,6 +80,9 @@ async fn worker_manager_over_the_wire() {
         outcome: SlotOutcome::Gone,
     };
     client.complete(completion.clone()).await.unwrap();
+    let targets = vec![ProvisionTarget { function: spec(), count: 2 }];
+    let report = client.provision(Provision { targets }).await.unwrap();
+    assert_eq!((report.functions[0].allocated, report.functions[0].failure.as_deref()), (2, Some("none fits")));
     let needs_placement = Unreachable { role: "placement".into(), reason: "it is down".into(), not_sent: true };
     assert_eq!(client.fleet().await.unwrap_err(), needs_placement);
     let expected = [

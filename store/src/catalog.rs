@@ -239,6 +239,7 @@ impl FunctionRecord {
             bundle: self.bundle,
             isolation: self.isolation(),
             snap_start: self.is_optimized(),
+            provisioned: false,
             layers: self.layers.iter().map(|layer| layer.bundle).collect(),
             logging: self.logging.clone(),
             credentials: None,

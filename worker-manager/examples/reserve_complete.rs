@@ -22,7 +22,7 @@ use hearth_protocol::placement::{
     ClaimOutcome, ClaimRequest, FleetWorker, Grant, Placement, ReleaseRequest, RenewRequest, RenewResponse, ReportAck,
     WorkerReport,
 };
-use hearth_protocol::worker_manager::{Completion, Reservation, ReserveError, ReserveRequest};
+use hearth_protocol::worker_manager::{Completion, ConcurrencyLimits, Reservation, ReserveError, ReserveRequest};
 use hearth_protocol::{Unreachable, WorkerEndpoint, WorkerManager as _};
 use hearth_worker_manager::leases::Renewal;
 use hearth_worker_manager::router::{Claim, Outbox, Reserved, Router, RouterConfig, WaiterId};
@@ -94,7 +94,12 @@ fn router(functions: u32) -> Took {
         let now = Moment::from_nanos(u64::from(n));
         let request_id = requests[(n % 1_000) as usize].clone();
         let function = specs[(n % functions) as usize].clone();
-        let request = ReserveRequest { request_id: request_id.clone(), function, wait: Duration::from_secs(10) };
+        let request = ReserveRequest {
+            request_id: request_id.clone(),
+            function,
+            wait: Duration::from_secs(10),
+            limits: ConcurrencyLimits::default(),
+        };
         let Ok(Reserved::Now(reservation)) = router.on_reserve(now, request, &mut Nothing) else {
             panic!("a slot was not warm");
         };
@@ -132,7 +137,12 @@ async fn caller(manager: Arc<WorkerManager>, warm: Arc<Barrier>, task: u32, call
         }
         let request_id = requests[(n % 1_000) as usize].clone();
         let wait = Duration::from_secs(10);
-        let request = ReserveRequest { request_id: request_id.clone(), function: spec.clone(), wait };
+        let request = ReserveRequest {
+            request_id: request_id.clone(),
+            function: spec.clone(),
+            wait,
+            limits: ConcurrencyLimits::default(),
+        };
         let reservation = manager.reserve(request).await.expect("there is a slot");
         manager.complete(completion(request_id, &reservation)).await.expect("it completes");
     }
@@ -170,6 +180,7 @@ fn function(n: u32) -> Arc<FunctionSpec> {
         bundle: BundleDigest([0; 32]),
         isolation: None,
         snap_start: false,
+        provisioned: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
         credentials: None,

@@ -24,7 +24,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hearth_daemon::{Clock, OnFailure, Tasks};
 use hearth_protocol::Unreachable;
-use hearth_protocol::worker_manager::{Completion, Fleet, Reservation, ReserveError, ReserveRequest, RetireRequest};
+use hearth_protocol::worker_manager::{
+    Completion, Fleet, Provision, ProvisionReport, Reservation, ReserveError, ReserveRequest, RetireRequest,
+};
 use prometheus::Registry;
 
 use crate::config::{Config, Deps, StartError};
@@ -105,6 +107,10 @@ impl hearth_protocol::WorkerManager for WorkerManager {
     async fn retire(&self, request: RetireRequest) -> Result<(), Unreachable> {
         self.shared.step(|router, _, now| router.on_retire(now, &request));
         Ok(())
+    }
+
+    async fn provision(&self, provision: Provision) -> Result<ProvisionReport, Unreachable> {
+        Ok(self.shared.step(|router, _, now| router.on_provision(now, &provision)))
     }
 
     async fn fleet(&self) -> Result<Fleet, Unreachable> {

@@ -16,10 +16,12 @@
 //! What always holds ([`Router::check_invariants`] and the tests):
 //! - A slot is never reserved twice, and never handed out without a usable lease.
 //! - When a call could not reach a worker, none of its slots is handed out for which the worker did not answer since.
-//! - Claims under way plus slots being refreshed never exceed the waiters they were asked for; so K concurrent calls of
-//!   a cold function create at most K slots.
+//! - Claims under way for waiters plus slots being refreshed never exceed the waiters they were asked for; so K
+//!   concurrent calls of a cold function create at most K slots.
 //! - Waiters of a function are served in the order they came; while one waits, no usable slot of its function is idle.
 //! - Every waiter is answered exactly once, or cancelled.
+//! - A function that reserved concurrency never has more calls in flight than that, over all its versions.
+//! - What is to be kept ready is there, asked for, or waits for its next try.
 //! - Waiters, histories and calls in flight are bounded; slots and claims are bounded by calls.
 //!
 //! Plain and synchronous: no clock, no randomness, no async. Answers to waiters leave through the [`Outbox`] at once;
@@ -34,6 +36,7 @@ mod hand_out;
 mod invariants;
 mod outbox;
 mod pressure;
+mod provision;
 mod renewals;
 mod reserve;
 mod retire;
@@ -83,6 +86,8 @@ pub struct Router {
     last_claim: ClaimNumber,
     /// Functions whose waiters, claims or slots changed in a way that may ask for claims or for forgetting them.
     unsettled: BTreeSet<FunctionIndex>,
+    /// Functions of which slots are to be kept ready.
+    pinning: BTreeSet<FunctionIndex>,
     /// Functions that were told there is no capacity, and wait for room of ours to be made.
     starving: BTreeSet<FunctionIndex>,
     /// Memory placement asked back, MB.
@@ -147,6 +152,7 @@ impl Router {
             last_place: Place(0),
             last_claim: ClaimNumber(0),
             unsettled: BTreeSet::new(),
+            pinning: BTreeSet::new(),
             starving: BTreeSet::new(),
             give_back_mb: 0,
             releasing: Vec::new(),

@@ -27,6 +27,8 @@ pub(crate) struct Fleet {
     pub(crate) invoked: Mutex<Vec<InvokeRequest>>,
     pub(crate) completed: Mutex<Vec<Completion>>,
     pub(crate) retired: Mutex<Vec<RetireRequest>>,
+    /// What is to be kept ready, as told last.
+    pub(crate) provisioned: Mutex<Vec<ProvisionTarget>>,
     pub(crate) reachable: Mutex<bool>,
     /// Whether questions about the fleet wait for `release`, and who waits to hear of one.
     pub(crate) hold_questions: Mutex<bool>,
@@ -55,6 +57,7 @@ impl Fleet {
             invoked: Mutex::default(),
             completed: Mutex::default(),
             retired: Mutex::default(),
+            provisioned: Mutex::default(),
             reachable: Mutex::new(true),
             hold_questions: Mutex::new(false),
             asked: Notify::new(),
@@ -136,6 +139,18 @@ impl WorkerManager for Fleet {
         self.check_reachable()?;
         self.retired.lock().unwrap().push(request);
         Ok(())
+    }
+
+    async fn provision(&self, provision: Provision) -> Result<ProvisionReport, Unreachable> {
+        let ready = |target: &ProvisionTarget| Provisioned {
+            function: target.function.function.clone(),
+            allocated: target.count,
+            available: target.count,
+            failure: None,
+        };
+        let report = ProvisionReport { functions: provision.targets.iter().map(ready).collect() };
+        *self.provisioned.lock().unwrap() = provision.targets;
+        Ok(report)
     }
 
     async fn fleet(&self) -> Result<hearth_protocol::worker_manager::Fleet, Unreachable> {

@@ -216,6 +216,7 @@ fn function() -> Arc<FunctionSpec> {
         bundle: BundleDigest([7; 32]),
         isolation: None,
         snap_start: false,
+        provisioned: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
         credentials: None,

@@ -53,6 +53,9 @@ pub struct FunctionSpec {
     /// Environments come of a snapshot that was taken after init.
     #[prost(bool, tag = "11")]
     pub snap_start: bool,
+    /// An environment made for this is kept ready: provisioned concurrency.
+    #[prost(bool, tag = "15")]
+    pub provisioned: bool,
     /// SHA-256 of each layer's zip, in the order in which they are merged.
     #[prost(bytes = "bytes", repeated, tag = "12")]
     pub layers_sha256: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
@@ -2147,6 +2150,13 @@ pub struct ReserveRequest {
     pub function: ::core::option::Option<FunctionSpec>,
     #[prost(uint64, tag = "3")]
     pub wait_ns: u64,
+    /// Absent: none reserved.
+    #[prost(uint32, optional, tag = "4")]
+    pub reserved_concurrency: ::core::option::Option<u32>,
+    #[prost(uint32, tag = "5")]
+    pub provisioned_concurrency: u32,
+    #[prost(uint32, tag = "6")]
+    pub concurrency_set_aside: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReserveReply {
@@ -2172,7 +2182,7 @@ pub struct Reservation {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReserveError {
-    #[prost(oneof = "reserve_error::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "reserve_error::Kind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: ::core::option::Option<reserve_error::Kind>,
 }
 /// Nested message and enum types in `ReserveError`.
@@ -2181,6 +2191,13 @@ pub mod reserve_error {
     pub struct ConcurrencyLimit {
         #[prost(string, tag = "1")]
         pub account: ::prost::alloc::string::String,
+        #[prost(uint32, tag = "2")]
+        pub limit: u32,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct ReservedLimit {
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
         #[prost(uint32, tag = "2")]
         pub limit: u32,
     }
@@ -2208,6 +2225,8 @@ pub mod reserve_error {
         InitFailed(super::InitFailure),
         #[prost(message, tag = "5")]
         Unreachable(super::Unreachable),
+        #[prost(message, tag = "6")]
+        ReservedLimit(ReservedLimit),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2231,6 +2250,36 @@ pub struct RetireRequest {
     /// Absent: none stays.
     #[prost(string, optional, tag = "4")]
     pub keep_revision: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// All that is to be kept ready; what is not named is not.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProvisionRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub targets: ::prost::alloc::vec::Vec<ProvisionTarget>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProvisionTarget {
+    #[prost(message, optional, tag = "1")]
+    pub function: ::core::option::Option<FunctionSpec>,
+    #[prost(uint32, tag = "2")]
+    pub count: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProvisionReply {
+    #[prost(message, repeated, tag = "1")]
+    pub functions: ::prost::alloc::vec::Vec<Provisioned>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Provisioned {
+    #[prost(message, optional, tag = "1")]
+    pub function: ::core::option::Option<FunctionRef>,
+    #[prost(uint32, tag = "2")]
+    pub allocated: u32,
+    #[prost(uint32, tag = "3")]
+    pub available: u32,
+    /// Absent: none.
+    #[prost(string, optional, tag = "4")]
+    pub failure: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FleetRequest {}
@@ -2412,6 +2461,27 @@ pub mod worker_manager_client {
                 .insert(GrpcMethod::new("hearth.v1.WorkerManager", "Retire"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn provision(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProvisionRequest>,
+        ) -> std::result::Result<tonic::Response<super::ProvisionReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/hearth.v1.WorkerManager/Provision",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("hearth.v1.WorkerManager", "Provision"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn fleet(
             &mut self,
             request: impl tonic::IntoRequest<super::FleetRequest>,
@@ -2460,6 +2530,10 @@ pub mod worker_manager_server {
             &self,
             request: tonic::Request<super::RetireRequest>,
         ) -> std::result::Result<tonic::Response<super::Done>, tonic::Status>;
+        async fn provision(
+            &self,
+            request: tonic::Request<super::ProvisionRequest>,
+        ) -> std::result::Result<tonic::Response<super::ProvisionReply>, tonic::Status>;
         async fn fleet(
             &self,
             request: tonic::Request<super::FleetRequest>,
@@ -2659,6 +2733,51 @@ pub mod worker_manager_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RetireSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hearth.v1.WorkerManager/Provision" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProvisionSvc<T: WorkerManager>(pub Arc<T>);
+                    impl<
+                        T: WorkerManager,
+                    > tonic::server::UnaryService<super::ProvisionRequest>
+                    for ProvisionSvc<T> {
+                        type Response = super::ProvisionReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProvisionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkerManager>::provision(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProvisionSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -11,7 +11,9 @@ use super::channel::{InvalidUrl, Peer, unavailable};
 use crate::generated::v1 as pb;
 use crate::generated::v1::worker_manager_client::WorkerManagerClient as Stub;
 use crate::generated::v1::worker_manager_server::{WorkerManager as Service, WorkerManagerServer};
-use crate::worker_manager::{Completion, Fleet, Reservation, ReserveError, ReserveRequest, RetireRequest};
+use crate::worker_manager::{
+    Completion, Fleet, Provision, ProvisionReport, Reservation, ReserveError, ReserveRequest, RetireRequest,
+};
 use crate::{Unreachable, WorkerManager};
 
 /// A worker manager in another process.
@@ -52,6 +54,10 @@ impl WorkerManager for WorkerManagerClient {
         self.peer.done(self.stub().retire(pb::RetireRequest::from(request)).await)
     }
 
+    async fn provision(&self, provision: Provision) -> Result<ProvisionReport, Unreachable> {
+        self.peer.reply(self.stub().provision(pb::ProvisionRequest::from(provision)).await)
+    }
+
     async fn fleet(&self) -> Result<Fleet, Unreachable> {
         self.peer.reply(self.stub().fleet(pb::FleetRequest {}).await)
     }
@@ -83,6 +89,11 @@ impl Service for Adapter {
         let request = request.into_inner().try_into()?;
         self.0.retire(request).await.map_err(unavailable)?;
         Ok(Response::new(pb::Done {}))
+    }
+
+    async fn provision(&self, request: Request<pb::ProvisionRequest>) -> Result<Response<pb::ProvisionReply>, Status> {
+        let provision = request.into_inner().try_into()?;
+        Ok(Response::new(self.0.provision(provision).await.map_err(unavailable)?.into()))
     }
 
     async fn fleet(&self, _: Request<pb::FleetRequest>) -> Result<Response<pb::FleetReply>, Status> {

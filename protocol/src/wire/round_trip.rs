@@ -40,6 +40,8 @@ round_trips! {
         strategies::reserve_outcome();
     completion: worker_manager::Completion => pb::Completion, strategies::completion();
     retire: worker_manager::RetireRequest => pb::RetireRequest, strategies::retire();
+    provision: worker_manager::Provision => pb::ProvisionRequest, strategies::provision();
+    provision_report: worker_manager::ProvisionReport => pb::ProvisionReply, strategies::provision_report();
     fleet: worker_manager::Fleet => pb::FleetReply, strategies::fleet();
     claim_request: placement::ClaimRequest => pb::ClaimRequest, strategies::claim_request();
     claim_outcome: placement::ClaimOutcome => pb::ClaimOutcome, strategies::claim_outcome();

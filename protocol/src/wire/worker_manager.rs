@@ -6,7 +6,10 @@ use super::shared::{lease, lease_key, shared_spec, slot_outcome};
 use super::{Malformed, TEXT_MAX_BYTES, bounded, count, each, missing, nested, ns, parsed, required, text};
 use crate::generated::v1 as pb;
 use crate::placement::LeaseView;
-use crate::worker_manager::{Completion, Fleet, HeldSlot, Reservation, ReserveError, ReserveRequest, RetireRequest};
+use crate::worker_manager::{
+    Completion, ConcurrencyLimits, Fleet, HeldSlot, Provision, ProvisionReport, ProvisionTarget, Provisioned,
+    Reservation, ReserveError, ReserveRequest, RetireRequest,
+};
 
 impl From<ReserveRequest> for pb::ReserveRequest {
     fn from(request: ReserveRequest) -> Self {
@@ -14,6 +17,9 @@ impl From<ReserveRequest> for pb::ReserveRequest {
             request_id: request.request_id.to_string(),
             function: Some((&*request.function).into()),
             wait_ns: ns(request.wait),
+            reserved_concurrency: request.limits.reserved,
+            provisioned_concurrency: request.limits.provisioned,
+            concurrency_set_aside: request.limits.set_aside,
         }
     }
 }
@@ -26,6 +32,11 @@ impl TryFrom<pb::ReserveRequest> for ReserveRequest {
             request_id: parsed("request_id", &wire.request_id)?,
             function: shared_spec(wire.function)?,
             wait: Duration::from_nanos(wire.wait_ns),
+            limits: ConcurrencyLimits {
+                reserved: wire.reserved_concurrency,
+                provisioned: wire.provisioned_concurrency,
+                set_aside: wire.concurrency_set_aside,
+            },
         })
     }
 }
@@ -70,10 +81,13 @@ impl TryFrom<pb::Reservation> for Reservation {
 
 impl From<ReserveError> for pb::ReserveError {
     fn from(error: ReserveError) -> Self {
-        use pb::reserve_error::{ConcurrencyLimit, Kind, NoCapacity, QueueFull};
+        use pb::reserve_error::{ConcurrencyLimit, Kind, NoCapacity, QueueFull, ReservedLimit};
         let kind = match error {
             ReserveError::ConcurrencyLimit { account, limit } => {
                 Kind::ConcurrencyLimit(ConcurrencyLimit { account: account.to_string(), limit })
+            }
+            ReserveError::ReservedLimit { name, limit } => {
+                Kind::ReservedLimit(ReservedLimit { name: name.to_string(), limit })
             }
             ReserveError::QueueFull { waiting } => Kind::QueueFull(QueueFull { waiting: count(waiting) }),
             ReserveError::NoCapacity { waited, reason } => {
@@ -96,6 +110,9 @@ impl TryFrom<pb::ReserveError> for ReserveError {
                 account: parsed("concurrency_limit.account", &limit.account)?,
                 limit: limit.limit,
             },
+            Kind::ReservedLimit(limit) => {
+                Self::ReservedLimit { name: parsed("reserved_limit.name", &limit.name)?, limit: limit.limit }
+            }
             Kind::QueueFull(full) => Self::QueueFull { waiting: bounded("queue_full.waiting", full.waiting)? },
             Kind::NoCapacity(none) => Self::NoCapacity {
                 waited: Duration::from_nanos(none.waited_ns),
@@ -153,6 +170,65 @@ impl TryFrom<pb::RetireRequest> for RetireRequest {
             name: parsed("name", &wire.name)?,
             version: wire.version.map(|version| parsed("version", &version)).transpose()?,
             keep: wire.keep_revision.map(|revision| parsed("keep_revision", &revision)).transpose()?,
+        })
+    }
+}
+
+impl From<Provision> for pb::ProvisionRequest {
+    fn from(provision: Provision) -> Self {
+        let target = |target: ProvisionTarget| pb::ProvisionTarget {
+            function: Some((&*target.function).into()),
+            count: target.count,
+        };
+        Self { targets: provision.targets.into_iter().map(target).collect() }
+    }
+}
+
+impl TryFrom<pb::ProvisionRequest> for Provision {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::ProvisionRequest) -> Result<Self, Malformed> {
+        Ok(Self { targets: each("targets", wire.targets)? })
+    }
+}
+
+impl TryFrom<pb::ProvisionTarget> for ProvisionTarget {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::ProvisionTarget) -> Result<Self, Malformed> {
+        Ok(Self { function: shared_spec(wire.function)?, count: wire.count })
+    }
+}
+
+impl From<ProvisionReport> for pb::ProvisionReply {
+    fn from(report: ProvisionReport) -> Self {
+        let provisioned = |provisioned: Provisioned| pb::Provisioned {
+            function: Some((&provisioned.function).into()),
+            allocated: provisioned.allocated,
+            available: provisioned.available,
+            failure: provisioned.failure,
+        };
+        Self { functions: report.functions.into_iter().map(provisioned).collect() }
+    }
+}
+
+impl TryFrom<pb::ProvisionReply> for ProvisionReport {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::ProvisionReply) -> Result<Self, Malformed> {
+        Ok(Self { functions: each("functions", wire.functions)? })
+    }
+}
+
+impl TryFrom<pb::Provisioned> for Provisioned {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::Provisioned) -> Result<Self, Malformed> {
+        Ok(Self {
+            function: required("function", wire.function)?,
+            allocated: wire.allocated,
+            available: wire.available,
+            failure: wire.failure.map(|failure| text("failure", failure, TEXT_MAX_BYTES)).transpose()?,
         })
     }
 }

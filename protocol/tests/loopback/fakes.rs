@@ -58,6 +58,7 @@ pub(crate) fn spec() -> Arc<FunctionSpec> {
         bundle: BundleDigest([7; 32]),
         isolation: None,
         snap_start: false,
+        provisioned: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
         credentials: None,
@@ -175,6 +176,16 @@ impl WorkerManager for RecordingManager {
     async fn retire(&self, request: RetireRequest) -> Result<(), Unreachable> {
         self.heard.note(format!("{request:?}"));
         Ok(())
+    }
+
+    async fn provision(&self, provision: Provision) -> Result<ProvisionReport, Unreachable> {
+        let provisioned = |target: ProvisionTarget| Provisioned {
+            function: target.function.function.clone(),
+            allocated: target.count,
+            available: 0,
+            failure: Some("none fits".into()),
+        };
+        Ok(ProvisionReport { functions: provision.targets.into_iter().map(provisioned).collect() })
     }
 
     async fn fleet(&self) -> Result<Fleet, Unreachable> {

@@ -35,6 +35,7 @@ pub(super) fn function(index: usize, memory_mb: u32) -> Arc<FunctionSpec> {
         bundle: BundleDigest(digest),
         isolation: None,
         snap_start: false,
+        provisioned: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
         credentials: None,

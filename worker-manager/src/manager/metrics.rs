@@ -40,7 +40,13 @@ impl Families {
     fn new() -> Result<Self, prometheus::Error> {
         let opts = |name: &str, help: &str| Opts::new(format!("hearth_worker_manager_{name}"), help);
         Ok(Self {
-            slots: IntGaugeVec::new(opts("slots", "Slots held under a lease, by state"), &["state"])?,
+            slots: IntGaugeVec::new(
+                opts(
+                    "slots",
+                    "Slots held under a lease, by state; pinned counts those kept ready, whatever their state",
+                ),
+                &["state"],
+            )?,
             claiming: IntGauge::with_opts(opts("claiming_slots", "Slots asked for, outcome not known yet"))?,
             waiting: IntGauge::with_opts(opts("waiting_calls", "Calls that wait for a slot"))?,
             reservations: IntCounterVec::new(opts("reservations_total", "Calls that asked for a slot"), &["result"])?,
@@ -53,7 +59,8 @@ impl Families {
         for (state, count) in [("idle", totals.idle), ("busy", totals.busy), ("refreshing", totals.refreshing)] {
             self.slots.with_label_values(&[state]).set(gauge(count));
         }
-        self.claiming.set(gauge(totals.claiming));
+        self.slots.with_label_values(&["pinned"]).set(gauge(totals.pinned));
+        self.claiming.set(gauge(totals.claiming + totals.pinning));
         self.waiting.set(gauge(totals.waiting));
         let reservations = [
             ("warm", stats.warm),

@@ -1,8 +1,9 @@
 //! Asking placement for slots, and what comes of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use hearth_domain::{InitFailure, Moment, SlotId};
+use hearth_domain::{FunctionSpec, InitFailure, Moment, SlotId};
 use hearth_protocol::placement::{ClaimOutcome, Grant};
 use hearth_protocol::worker_manager::ReserveError;
 
@@ -17,6 +18,8 @@ use super::{Alarm, Claim, ClaimNumber, Outbox, Router};
 #[derive(Debug)]
 pub(super) struct ClaimState {
     pub(super) function: FunctionIndex,
+    /// Its slots are to be kept ready.
+    pub(super) pinned: bool,
     pub(super) sent_at: Moment,
     /// Outcomes still to come.
     pub(super) outstanding: u32,
@@ -37,14 +40,14 @@ impl Router {
     ) {
         match outcome {
             ClaimOutcome::Granted(grant) => self.on_granted(now, number, grant, outbox),
-            ClaimOutcome::InitFailed(failure) => {
-                if let Some(index) = self.take_outcome(now, number) {
-                    self.on_init_failed(now, index, failure, outbox);
-                }
-            }
+            ClaimOutcome::InitFailed(failure) => match self.take_outcome(now, number) {
+                Some((index, true)) => self.on_pinning_failed(now, index, &failure),
+                Some((index, false)) => self.on_init_failed(now, index, failure, outbox),
+                None => {}
+            },
             ClaimOutcome::NoCapacity { reason, full } => {
-                if let Some(index) = self.take_outcome(now, number) {
-                    self.on_no_capacity(now, index, reason, full);
+                if let Some((index, pinned)) = self.take_outcome(now, number) {
+                    self.on_no_capacity(now, index, pinned, reason, full);
                 }
             }
         }
@@ -57,9 +60,14 @@ impl Router {
         self.alarms.disarm(Alarm::Claim(number), &mut claim.armed);
         self.stats.claims_cut += 1;
         let function = &mut self.functions[claim.function];
-        function.claiming -= claim.outstanding;
-        function.last_refusal = Some(reason.to_owned());
-        function.backoff.on_refused(now, &self.config);
+        if claim.pinned {
+            function.pinned.claiming -= claim.outstanding;
+            function.pinned.backoff.on_refused(now, &self.config);
+        } else {
+            function.claiming -= claim.outstanding;
+            function.last_refusal = Some(reason.to_owned());
+            function.backoff.on_refused(now, &self.config);
+        }
         self.unsettle(now, claim.function);
     }
 
@@ -79,17 +87,30 @@ impl Router {
         while wanted > 0 {
             let count = wanted.min(self.config.max_claim_count);
             wanted -= count;
-            function.claiming += count;
-            self.last_claim.0 += 1;
-            let (number, deadline) = (self.last_claim, now + self.config.claim_bound(spec.timeout.duration()));
-            let mut armed = Armed::default();
-            self.alarms.arm(Alarm::Claim(number), &mut armed, deadline);
-            let granted = BTreeSet::new();
-            let claim = ClaimState { function: index, sent_at: now, outstanding: count, granted, deadline, armed };
-            self.claims.insert(number, claim);
-            self.stats.slots_claimed += u64::from(count);
-            outbox.claim(Claim { number, function: spec.clone(), count, give_up_at: deadline });
+            self.functions[index].claiming += count;
+            self.send_claim(now, index, &spec, count, false, outbox);
         }
+    }
+
+    /// Sends a claim that its function counts already.
+    pub(super) fn send_claim(
+        &mut self,
+        now: Moment,
+        function: FunctionIndex,
+        spec: &Arc<FunctionSpec>,
+        count: u32,
+        pinned: bool,
+        outbox: &mut impl Outbox,
+    ) {
+        self.last_claim.0 += 1;
+        let (number, deadline) = (self.last_claim, now + self.config.claim_bound(spec.timeout.duration()));
+        let mut armed = Armed::default();
+        self.alarms.arm(Alarm::Claim(number), &mut armed, deadline);
+        let granted = BTreeSet::new();
+        let claim = ClaimState { function, pinned, sent_at: now, outstanding: count, granted, deadline, armed };
+        self.claims.insert(number, claim);
+        self.stats.slots_claimed += u64::from(count);
+        outbox.claim(Claim { number, function: spec.clone(), count, give_up_at: deadline });
     }
 
     fn on_granted(&mut self, now: Moment, number: ClaimNumber, grant: Grant, outbox: &mut impl Outbox) {
@@ -105,14 +126,26 @@ impl Router {
             return;
         }
         let sent_at = claim.sent_at;
-        let Some(index) = self.take_outcome(now, number) else { return };
+        let Some((index, pinned)) = self.take_outcome(now, number) else { return };
         if grant.function != self.functions[index].id {
             self.releasing.push((grant.slot, grant.token));
             return;
         }
         self.stats.slots_granted += 1;
-        self.functions[index].backoff.on_served();
-        self.install(now, index, sent_at, grant, outbox);
+        let function = &mut self.functions[index];
+        if pinned {
+            function.pinned.backoff.on_served();
+            function.pinned.failure = None;
+            if function.pinned.held >= function.pinned.target && function.waiters.is_empty() {
+                // The target was lowered meanwhile.
+                self.releasing.push((grant.slot, grant.token));
+                return;
+            }
+            function.pinned.held += 1;
+        } else {
+            function.backoff.on_served();
+        }
+        self.install(now, index, pinned, sent_at, grant, outbox);
     }
 
     /// Takes a granted slot in: to the head waiter, to the idle ones, or first to a renewal.
@@ -120,6 +153,7 @@ impl Router {
         &mut self,
         now: Moment,
         index: FunctionIndex,
+        pinned: bool,
         sent_at: Moment,
         grant: Grant,
         outbox: &mut impl Outbox,
@@ -130,11 +164,12 @@ impl Router {
             worker: grant.worker,
             function: index,
             place: SlotPlace::Refreshing,
+            pinned,
             granted_at: now,
             answered_at: now,
             armed: Armed::default(),
         };
-        let deadline = slot.deadline(self.config.renew_retry);
+        let deadline = slot.deadline(&self.config);
         self.alarms.arm(Alarm::Slot(grant.slot), &mut slot.armed, deadline);
         self.by_worker.entry(slot.worker.id.clone()).or_default().insert(grant.slot);
         self.slots.insert(grant.slot, slot);
@@ -164,9 +199,12 @@ impl Router {
         }
     }
 
-    fn on_no_capacity(&mut self, now: Moment, index: FunctionIndex, reason: String, full: bool) {
+    fn on_no_capacity(&mut self, now: Moment, index: FunctionIndex, pinned: bool, reason: String, full: bool) {
         self.stats.no_capacity += 1;
         let function = &mut self.functions[index];
+        if pinned {
+            return function.pinned.backoff.on_refused(now, &self.config);
+        }
         function.last_refusal = Some(reason);
         function.backoff.on_refused(now, &self.config);
         if full && !function.waiters.is_empty() {
@@ -175,17 +213,20 @@ impl Router {
         }
     }
 
-    /// Counts one outcome of a claim; its function, or `None` if no more of it is expected.
-    fn take_outcome(&mut self, now: Moment, number: ClaimNumber) -> Option<FunctionIndex> {
+    /// Counts one outcome of a claim; its function and whether it is for keeping ready, or `None` if no more of it is
+    /// expected.
+    fn take_outcome(&mut self, now: Moment, number: ClaimNumber) -> Option<(FunctionIndex, bool)> {
         let claim = self.claims.get_mut(&number)?;
-        let index = claim.function;
+        let (index, pinned) = (claim.function, claim.pinned);
         claim.outstanding -= 1;
         if claim.outstanding == 0 {
             self.alarms.disarm(Alarm::Claim(number), &mut claim.armed);
             self.claims.remove(&number);
         }
-        self.functions[index].claiming -= 1;
+        let function = &mut self.functions[index];
+        let claiming = if pinned { &mut function.pinned.claiming } else { &mut function.claiming };
+        *claiming -= 1;
         self.unsettle(now, index);
-        Some(index)
+        Some((index, pinned))
     }
 }

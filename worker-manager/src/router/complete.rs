@@ -51,11 +51,9 @@ impl Router {
     fn end_reservation(&mut self, now: Moment, id: SlotId) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let index = slot.function;
-        if let SlotPlace::Busy(busy) = &slot.place {
-            self.calls.remove(&busy.request_id);
-            self.functions[index].busy -= 1;
-        }
-        slot.place = SlotPlace::Refreshing;
-        self.end_call(now, index);
+        let SlotPlace::Busy(busy) = std::mem::replace(&mut slot.place, SlotPlace::Refreshing) else { return };
+        self.calls.remove(&busy.request_id);
+        self.functions[index].busy -= 1;
+        self.end_call(now, index, busy.pool);
     }
 }

@@ -28,6 +28,10 @@ pub struct RouterConfig {
     pub claim_retry_min: Duration,
     /// Longest back-off; each failure in a row doubles it up to here.
     pub claim_retry_max: Duration,
+    /// First pause after the init of a slot that is to be kept ready failed.
+    pub pinning_retry_min: Duration,
+    /// Longest such pause; each failure in a row doubles it up to here.
+    pub pinning_retry_max: Duration,
     /// A claim is given up after two inits, the function's timeout and this.
     pub claim_margin: Duration,
     /// A reservation that nobody completes ends after the function's timeout and this; its slot is released.
@@ -58,6 +62,8 @@ impl Default for RouterConfig {
             first_use_margin: Duration::from_secs(1),
             claim_retry_min: Duration::from_millis(50),
             claim_retry_max: Duration::from_secs(2),
+            pinning_retry_min: Duration::from_secs(1),
+            pinning_retry_max: Duration::from_secs(300),
             claim_margin: Duration::from_secs(30),
             reservation_margin: Duration::from_secs(10),
             environment_life: ENVIRONMENT_LIFE_MAX,
@@ -76,7 +82,7 @@ impl RouterConfig {
         if self.max_claim_count == 0 || self.max_renew_count == 0 {
             return invalid("a claim and a renewal must be for at least 1 slot");
         }
-        if self.renew_retry.is_zero() || self.claim_retry_min.is_zero() {
+        if self.renew_retry.is_zero() || self.claim_retry_min.is_zero() || self.pinning_retry_min.is_zero() {
             return invalid("retries must not follow at once");
         }
         if self.claim_retry_min > self.claim_retry_max {
@@ -93,9 +99,17 @@ impl RouterConfig {
 
     /// Back-off after the `failures`th failure in a row.
     pub(super) fn claim_backoff(&self, failures: u32) -> Duration {
-        let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.claim_retry_min.saturating_mul(doubled).min(self.claim_retry_max)
+        doubled(self.claim_retry_min, failures).min(self.claim_retry_max)
     }
+
+    /// Pause after the `failures`th failed init in a row of what is to be kept ready.
+    pub(super) fn pinning_backoff(&self, failures: u32) -> Duration {
+        doubled(self.pinning_retry_min, failures).min(self.pinning_retry_max)
+    }
+}
+
+fn doubled(first: Duration, failures: u32) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use hearth_domain::{FunctionRef, FunctionSpec, Moment, SlotId};
 use crate::alarms::Armed;
 use crate::keep_alive::{History, HistoryKey};
 
+use super::provision::Pinned;
 use super::{Alarm, Router, RouterConfig, WaiterId};
 
 /// Where a function is in the router's slab.
@@ -40,6 +41,8 @@ pub(super) struct Function {
     pub(super) last_refusal: Option<String>,
     /// Memory that idle slots of others should make room for, MB.
     pub(super) unmet_mb: u64,
+    /// Slots that are kept ready, and stand in none of the lists above while they are idle.
+    pub(super) pinned: Pinned,
     /// Another revision took its place: what gets free is released.
     pub(super) retired: bool,
     pub(super) history: Box<History>,
@@ -67,6 +70,14 @@ impl Backoff {
         }
     }
 
+    /// An init failed that nobody waited for.
+    pub(super) fn on_failed(&mut self, now: Moment, config: &RouterConfig) {
+        if now >= self.retry_at {
+            self.failures = self.failures.saturating_add(1);
+            self.retry_at = now + config.pinning_backoff(self.failures);
+        }
+    }
+
     /// A claim brought a slot, or at least an init.
     pub(super) fn on_served(&mut self) {
         self.failures = 0;
@@ -91,6 +102,7 @@ impl Function {
             backoff: Backoff::default(),
             last_refusal: None,
             unmet_mb: 0,
+            pinned: Pinned::default(),
             retired: false,
             history,
             armed: Armed::default(),
@@ -110,7 +122,8 @@ impl Function {
 
     /// Whether forgetting it loses nothing.
     pub(super) fn unused(&self) -> bool {
-        !self.in_flight() && self.claiming == 0 && self.idle.is_empty() && self.refreshing.is_empty()
+        let on_demand = self.claiming == 0 && self.idle.is_empty() && self.refreshing.is_empty();
+        on_demand && !self.in_flight() && self.pinned.unused()
     }
 
     /// Memory of one of its slots, MB. What was recovered and not called since counts as the smallest.
@@ -127,20 +140,23 @@ impl Function {
     pub(super) fn deadline(&self) -> Option<Moment> {
         let expiry = self.idle.front().map(|(since, _)| *since + self.history.window());
         let retry = (self.unprovided() > 0).then_some(self.backoff.retry_at);
-        match (expiry, retry) {
-            (Some(expiry), Some(retry)) => Some(expiry.min(retry)),
-            (expiry, retry) => expiry.or(retry),
-        }
+        [expiry, retry, self.pinned.deadline()].into_iter().flatten().min()
+    }
+
+    /// The idle slots of a kind, the one used last at the back.
+    pub(super) fn idle_of(&mut self, pinned: bool) -> &mut VecDeque<(Moment, SlotId)> {
+        if pinned { &mut self.pinned.idle } else { &mut self.idle }
     }
 
     /// Takes a slot out of the idle ones.
-    pub(super) fn remove_idle(&mut self, since: Moment, slot: SlotId) {
-        let mut at = self.idle.partition_point(|(other, _)| *other < since);
-        while self.idle.get(at).is_some_and(|(other, id)| *other == since && *id != slot) {
+    pub(super) fn remove_idle(&mut self, pinned: bool, since: Moment, slot: SlotId) {
+        let idle = self.idle_of(pinned);
+        let mut at = idle.partition_point(|(other, _)| *other < since);
+        while idle.get(at).is_some_and(|(other, id)| *other == since && *id != slot) {
             at += 1;
         }
-        if self.idle.get(at) == Some(&(since, slot)) {
-            self.idle.remove(at);
+        if idle.get(at) == Some(&(since, slot)) {
+            idle.remove(at);
         }
     }
 }
@@ -167,6 +183,7 @@ impl Router {
         self.alarms.disarm(Alarm::Function(index), &mut function.armed);
         self.unsettled.remove(&index);
         self.starving.remove(&index);
+        self.pinning.remove(&index);
         self.by_ref.remove(&function.id);
         let name = (function.id.account.clone(), function.id.name.clone());
         if let Some(siblings) = self.by_name.get_mut(&name) {

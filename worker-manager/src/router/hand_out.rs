@@ -3,30 +3,38 @@
 use hearth_domain::{Moment, RequestId, SlotId};
 use hearth_protocol::worker_manager::Reservation;
 
+use super::admission::Pool;
 use super::function::FunctionIndex;
 use super::slot::{Busy, SlotPlace};
 use super::{Alarm, Call, Outbox, Router};
 
 impl Router {
-    /// The idle slot of the function that was used last and has a usable lease. Those found without one wait for a
-    /// renewal from here on.
+    /// The idle slot of the function that was used last and has a usable lease, one that is kept ready before others.
+    /// Those found without one wait for a renewal from here on.
     pub(super) fn take_idle(&mut self, now: Moment, index: FunctionIndex) -> Option<SlotId> {
-        while let Some((_, id)) = self.functions[index].idle.pop_back() {
+        loop {
+            let function = &mut self.functions[index];
+            let (_, id) = function.pinned.idle.pop_back().or_else(|| function.idle.pop_back())?;
             if self.slots.get(&id).is_some_and(|slot| slot.lease.usable(now)) {
                 return Some(id);
             }
             self.refresh(now, id);
         }
-        None
     }
 
     /// Reserves a slot that is in none of its function's lists.
-    pub(super) fn hand_out(&mut self, now: Moment, id: SlotId, request_id: RequestId) -> Option<Reservation> {
+    pub(super) fn hand_out(
+        &mut self,
+        now: Moment,
+        id: SlotId,
+        request_id: RequestId,
+        pool: Pool,
+    ) -> Option<Reservation> {
         let slot = self.slots.get_mut(&id)?;
         let function = &mut self.functions[slot.function];
         let until = now + function.timeout() + self.config.reservation_margin;
         function.busy += 1;
-        slot.place = SlotPlace::Busy(Busy { request_id: request_id.clone(), since: now, until, lost: false });
+        slot.place = SlotPlace::Busy(Busy { request_id: request_id.clone(), pool, since: now, until, lost: false });
         self.alarms.arm(Alarm::Slot(id), &mut slot.armed, until);
         let reservation = Reservation { slot: id, token: slot.lease.token(), worker: slot.worker.clone() };
         self.calls.insert(request_id, Call::Runs(id));
@@ -43,16 +51,23 @@ impl Router {
         if let Some((_, waiter_id)) = self.functions[index].waiters.pop_first() {
             let Some(waiter) = self.forget_waiter(waiter_id) else { return };
             self.stats.waited += 1;
-            if let Some(reservation) = self.hand_out(now, id, waiter.request_id) {
+            if let Some(reservation) = self.hand_out(now, id, waiter.request_id, waiter.pool) {
                 outbox.answer(waiter_id, Ok(reservation));
             }
             return self.unsettle(now, index);
         }
-        if self.functions[index].retired || self.stage.draining {
+        let pinned = slot.pinned;
+        if self.functions[index].retired || self.stage.draining || (pinned && self.is_too_many(index)) {
             return self.release(now, id);
         }
-        slot.place = SlotPlace::Idle(now);
-        self.functions[index].idle.push_back((now, id));
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.place = SlotPlace::Idle(now);
+        }
+        self.functions[index].idle_of(pinned).push_back((now, id));
+        if pinned {
+            // It may be due to be replaced sooner than its lease was to be looked at.
+            self.arm_slot(id);
+        }
         self.arm_function(index);
         if !self.starving.is_empty() {
             self.end_turn(now);
@@ -74,7 +89,7 @@ impl Router {
         let Some(slot) = self.slots.get(&id) else { return };
         let function = &mut self.functions[slot.function];
         match slot.place {
-            SlotPlace::Idle(since) => function.remove_idle(since, id),
+            SlotPlace::Idle(since) => function.remove_idle(slot.pinned, since, id),
             SlotPlace::Refreshing => {
                 function.refreshing.remove(&id);
             }
@@ -87,6 +102,9 @@ impl Router {
         let Some(mut slot) = self.slots.remove(&id) else { return };
         self.alarms.disarm(Alarm::Slot(id), &mut slot.armed);
         self.forget_at_worker(&slot.worker.id, id);
+        if slot.pinned {
+            self.functions[slot.function].pinned.held -= 1;
+        }
         self.unsettle(now, slot.function);
     }
 

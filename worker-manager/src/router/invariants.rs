@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use hearth_domain::AccountId;
+use hearth_domain::{AccountId, FunctionName};
 
+use super::admission::{InFlight, Pool};
 use super::function::{Function, FunctionIndex};
 use super::slot::SlotPlace;
 use super::{Alarm, Call, Router};
@@ -27,15 +28,19 @@ impl Router {
     fn check_function(&self, index: FunctionIndex, function: &Function) {
         let id = &function.id;
         assert_eq!(self.by_ref.get(id), Some(&index), "{id:?} is not found by its reference");
-        let usable_idle = !function.idle.is_empty();
+        let usable_idle = !function.idle.is_empty() || !function.pinned.idle.is_empty();
         assert!(!usable_idle || function.waiters.is_empty(), "{id:?}: a call waits beside an idle slot");
         assert!(!function.unused() || self.unsettled.contains(&index), "{id:?}: an entry without use");
         assert!(function.waiters.is_empty() || function.spec.is_some(), "{id:?}: a call waits without a spec");
-        assert!(function.idle.iter().is_sorted_by_key(|(since, _)| *since), "{id:?}: idle slots out of order");
-        for (since, slot) in &function.idle {
-            let slot = &self.slots[slot];
-            assert_eq!((&slot.place, slot.function), (&SlotPlace::Idle(*since), index), "{id:?}: an idle slot isn't");
+        for (pinned, idle) in [(false, &function.idle), (true, &function.pinned.idle)] {
+            assert!(idle.iter().is_sorted_by_key(|(since, _)| *since), "{id:?}: idle slots out of order");
+            for (since, slot) in idle {
+                let slot = &self.slots[slot];
+                let found = (&slot.place, slot.function, slot.pinned);
+                assert_eq!(found, (&SlotPlace::Idle(*since), index, pinned), "{id:?}: an idle slot isn't");
+            }
         }
+        self.check_pinned(index, function);
         for slot in &function.refreshing {
             let slot = &self.slots[slot];
             assert_eq!((&slot.place, slot.function), (&SlotPlace::Refreshing, index), "{id:?}: refreshing slot isn't");
@@ -51,13 +56,27 @@ impl Router {
         }
     }
 
+    fn check_pinned(&self, index: FunctionIndex, function: &Function) {
+        let (id, pinned) = (&function.id, &function.pinned);
+        let held = self.slots.values().filter(|slot| slot.function == index && slot.pinned).count();
+        assert_eq!(pinned.held as usize, held, "{id:?}: slots that are kept ready");
+        assert_eq!(pinned.target > 0, self.pinning.contains(&index), "{id:?}: are slots to be kept ready or not?");
+        let too_many = pinned.held > pinned.target && !pinned.idle.is_empty();
+        assert!(!too_many, "{id:?}: more slots are kept ready than asked for");
+        let wanted = pinned.target == 0 || (!function.retired && !self.stage.draining);
+        assert!(wanted, "{id:?}: slots of what is retired are kept ready");
+    }
+
     fn check_slots(&self) {
         let mut busy: HashMap<FunctionIndex, u32> = HashMap::new();
         let mut reserved_for = HashMap::new();
         for (id, slot) in &self.slots {
             let function = &self.functions[slot.function];
             match &slot.place {
-                SlotPlace::Idle(since) => assert!(function.idle.contains(&(*since, *id)), "{id}: not listed as idle"),
+                SlotPlace::Idle(since) => {
+                    let idle = if slot.pinned { &function.pinned.idle } else { &function.idle };
+                    assert!(idle.contains(&(*since, *id)), "{id}: not listed as idle");
+                }
                 SlotPlace::Refreshing => assert!(function.refreshing.contains(id), "{id}: not listed as refreshing"),
                 SlotPlace::Busy(call) => {
                     *busy.entry(slot.function).or_default() += 1;
@@ -71,7 +90,7 @@ impl Router {
             if let Some(busy) = slot.busy() {
                 assert!(slot.answered_at <= busy.since, "{id}: its worker answered for it while it was reserved");
             }
-            let deadline = slot.deadline(self.config.renew_retry);
+            let deadline = slot.deadline(&self.config);
             assert!(slot.armed.at().is_some_and(|at| at <= deadline), "{id}: its alarm rings too late");
         }
         let listed: usize = self.by_worker.values().map(BTreeSet::len).sum();
@@ -94,27 +113,47 @@ impl Router {
         }
         let queued: usize = self.functions.iter().map(|(_, function)| function.waiters.len()).sum();
         assert_eq!(queued, self.waiters.len(), "waiters in queues and waiters known");
-        let mut in_flight: BTreeMap<&AccountId, u32> = BTreeMap::new();
-        for (_, function) in &self.functions {
-            let calls = function.busy + u32::try_from(function.waiters.len()).unwrap_or(u32::MAX);
-            *in_flight.entry(&function.id.account).or_default() += calls;
+        self.check_in_flight();
+    }
+
+    /// Every call is counted once, for its account and for its function, where it was admitted.
+    fn check_in_flight(&self) {
+        let waiting = self.waiters.values().map(|waiter| (waiter.function, waiter.pool));
+        let busy = self.slots.values().filter_map(|slot| slot.busy().map(|busy| (slot.function, busy.pool)));
+        let mut accounts: BTreeMap<&AccountId, InFlight> = BTreeMap::new();
+        let mut functions: BTreeMap<(&AccountId, &FunctionName), InFlight> = BTreeMap::new();
+        for (index, pool) in waiting.chain(busy) {
+            let id = &self.functions[index].id;
+            for calls in
+                [accounts.entry(&id.account).or_default(), functions.entry((&id.account, &id.name)).or_default()]
+            {
+                match pool {
+                    Pool::Own => calls.own += 1,
+                    Pool::Shared => calls.shared += 1,
+                }
+            }
         }
-        for (account, calls) in &in_flight {
+        for (account, calls) in &accounts {
             assert_eq!(self.accounts.of(account), *calls, "account {account}: calls in flight");
-            assert!(*calls <= self.config.account_concurrency, "account {account}: above its limit");
+            assert!(calls.all() <= self.config.account_concurrency, "account {account}: above its limit");
         }
-        assert_eq!(self.accounts.total(), in_flight.values().map(|calls| *calls as usize).sum::<usize>());
+        for ((account, name), calls) in &functions {
+            assert_eq!(self.accounts.of_function(account, name), *calls, "{account}:{name}: calls in flight");
+        }
+        assert_eq!(self.accounts.entries(), (accounts.len(), functions.len()), "who has calls in flight");
     }
 
     fn check_claims(&self) {
-        let mut claiming: HashMap<FunctionIndex, u32> = HashMap::new();
+        let mut claiming: HashMap<(FunctionIndex, bool), u32> = HashMap::new();
         for (number, claim) in &self.claims {
             assert!(claim.outstanding > 0, "{number:?} is over");
-            *claiming.entry(claim.function).or_default() += claim.outstanding;
+            *claiming.entry((claim.function, claim.pinned)).or_default() += claim.outstanding;
         }
         for (index, function) in &self.functions {
-            let known = claiming.get(&index).copied().unwrap_or(0);
-            assert_eq!(function.claiming, known, "{:?}: claims under way", function.id);
+            for (pinned, counted) in [(false, function.claiming), (true, function.pinned.claiming)] {
+                let known = claiming.get(&(index, pinned)).copied().unwrap_or(0);
+                assert_eq!(counted, known, "{:?}: claims under way", function.id);
+            }
         }
     }
 

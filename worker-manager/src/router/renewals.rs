@@ -52,7 +52,7 @@ impl Router {
 
     pub(super) fn arm_slot(&mut self, id: SlotId) {
         if let Some(slot) = self.slots.get_mut(&id) {
-            let deadline = slot.deadline(self.config.renew_retry);
+            let deadline = slot.deadline(&self.config);
             self.alarms.arm(Alarm::Slot(id), &mut slot.armed, deadline);
         }
     }

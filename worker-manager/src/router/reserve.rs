@@ -6,6 +6,7 @@ use hearth_protocol::worker_manager::{Reservation, ReserveError, ReserveRequest}
 
 use crate::alarms::Armed;
 
+use super::admission::Pool;
 use super::function::{FunctionIndex, Place};
 use super::{Alarm, Call, Outbox, Reserved, Router, WaiterId};
 
@@ -15,6 +16,7 @@ pub(super) struct Waiter {
     pub(super) request_id: RequestId,
     pub(super) function: FunctionIndex,
     pub(super) place: Place,
+    pub(super) pool: Pool,
     pub(super) since: Moment,
     pub(super) deadline: Moment,
     pub(super) armed: Armed,
@@ -44,8 +46,8 @@ impl Router {
             return Err(shutting_down());
         }
         let limit = self.config.account_concurrency;
-        let account = &request.function.function.account;
-        self.accounts.admit(account, limit).inspect_err(|_| self.stats.throttled += 1)?;
+        let admitted = self.accounts.admit(&request.function.function, request.limits, limit);
+        let pool = admitted.inspect_err(|_| self.stats.throttled += 1)?;
         let index = self.function_for(&request.function.function);
         let function = &mut self.functions[index];
         function.spec.get_or_insert_with(|| request.function.clone());
@@ -54,16 +56,16 @@ impl Router {
         }
         if let Some(id) = self.take_idle(now, index) {
             self.stats.warm += 1;
-            let reservation = self.hand_out(now, id, request.request_id);
+            let reservation = self.hand_out(now, id, request.request_id, pool);
             return reservation.map(Reserved::Now).ok_or_else(shutting_down);
         }
         if self.waiters.len() >= self.config.max_waiters {
             self.stats.queue_full += 1;
-            self.end_call(now, index);
+            self.end_call(now, index, pool);
             self.forget_if_unused(index);
             return Err(ReserveError::QueueFull { waiting: self.waiters.len() });
         }
-        Ok(Reserved::Waits(self.enqueue(now, index, request)))
+        Ok(Reserved::Waits(self.enqueue(now, index, pool, request)))
     }
 
     /// The caller of a waiter gave up. Whoever was answered already is not a waiter any more: what it was given must
@@ -79,7 +81,7 @@ impl Router {
         let waiter = self.forget_waiter(id)?;
         self.functions[waiter.function].waiters.remove(&waiter.place);
         self.calls.remove(&waiter.request_id);
-        self.end_call(now, waiter.function);
+        self.end_call(now, waiter.function, waiter.pool);
         self.unsettle(now, waiter.function);
         Some(waiter)
     }
@@ -92,9 +94,9 @@ impl Router {
     }
 
     /// A call of the function is not in flight any more.
-    pub(super) fn end_call(&mut self, now: Moment, index: FunctionIndex) {
+    pub(super) fn end_call(&mut self, now: Moment, index: FunctionIndex, pool: Pool) {
         let function = &mut self.functions[index];
-        self.accounts.end(&function.id.account);
+        self.accounts.end(&function.id, pool);
         if !function.in_flight() {
             function.history.on_idle(now);
         }
@@ -109,27 +111,20 @@ impl Router {
         }
     }
 
-    fn enqueue(&mut self, now: Moment, index: FunctionIndex, request: ReserveRequest) -> WaiterId {
+    fn enqueue(&mut self, now: Moment, index: FunctionIndex, pool: Pool, request: ReserveRequest) -> WaiterId {
         self.last_place.0 += 1;
-        let place = self.last_place;
-        self.insert_waiter(now, index, place, now, request)
+        let ReserveRequest { request_id, wait, .. } = request;
+        let (place, deadline) = (self.last_place, now + wait);
+        let armed = Armed::default();
+        self.insert_waiter(now, Waiter { request_id, function: index, place, pool, since: now, deadline, armed })
     }
 
-    fn insert_waiter(
-        &mut self,
-        now: Moment,
-        index: FunctionIndex,
-        place: Place,
-        since: Moment,
-        request: ReserveRequest,
-    ) -> WaiterId {
+    fn insert_waiter(&mut self, now: Moment, mut waiter: Waiter) -> WaiterId {
         self.last_waiter.0 += 1;
         let id = self.last_waiter;
-        let deadline = now + request.wait;
-        let mut armed = Armed::default();
-        self.alarms.arm(Alarm::Waiter(id), &mut armed, deadline);
-        self.calls.insert(request.request_id.clone(), Call::Waits(id));
-        let waiter = Waiter { request_id: request.request_id, function: index, place, since, deadline, armed };
+        let (index, place) = (waiter.function, waiter.place);
+        self.alarms.arm(Alarm::Waiter(id), &mut waiter.armed, waiter.deadline);
+        self.calls.insert(waiter.request_id.clone(), Call::Waits(id));
         self.waiters.insert(id, waiter);
         self.functions[index].waiters.insert(place, id);
         self.unsettle(now, index);
@@ -165,8 +160,8 @@ impl Router {
                 }
                 let waiter = self.forget_waiter(earlier)?;
                 outbox.answer(earlier, Err(taken_over(&waiter.request_id)));
-                let (index, place, since) = (waiter.function, waiter.place, waiter.since);
-                Some(Ok(Reserved::Waits(self.insert_waiter(now, index, place, since, request.clone()))))
+                let again = Waiter { deadline: now + request.wait, armed: Armed::default(), ..waiter };
+                Some(Ok(Reserved::Waits(self.insert_waiter(now, again))))
             }
         }
     }

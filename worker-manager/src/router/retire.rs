@@ -17,6 +17,7 @@ impl Router {
             let asked = request.version.is_none_or(|version| version == id.version);
             if asked && request.keep.as_ref() != Some(&id.revision) {
                 self.functions[index].retired = true;
+                self.lower_target(now, index, 0);
                 self.release_idle(now, index);
             }
         }

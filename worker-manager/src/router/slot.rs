@@ -6,14 +6,14 @@
 //!    └─▶ Refreshing ◀─┘     too little left of the lease: a renewal comes first
 //! ```
 
-use std::time::Duration;
-
 use hearth_domain::{Moment, RequestId};
 use hearth_protocol::WorkerEndpoint;
 
 use crate::alarms::Armed;
 use crate::leases::HeldLease;
 
+use super::RouterConfig;
+use super::admission::Pool;
 use super::function::FunctionIndex;
 
 /// A slot this manager holds, or that a call of ours may still run on.
@@ -23,6 +23,8 @@ pub(super) struct Slot {
     pub(super) worker: WorkerEndpoint,
     pub(super) function: FunctionIndex,
     pub(super) place: SlotPlace,
+    /// It is kept ready.
+    pub(super) pinned: bool,
     /// When it was granted; after a restart of this manager, when it was found.
     pub(super) granted_at: Moment,
     /// When its worker last answered for it: the grant, or the end of a call that left it reusable.
@@ -46,6 +48,8 @@ pub(super) enum SlotPlace {
 pub(super) struct Busy {
     /// For which invocation.
     pub(super) request_id: RequestId,
+    /// Of what it takes.
+    pub(super) pool: Pool,
     /// Since when.
     pub(super) since: Moment,
     /// When it is taken for abandoned.
@@ -64,12 +68,21 @@ impl Slot {
     }
 
     /// When to look at it again at the latest.
-    pub(super) fn deadline(&self, renew_retry: Duration) -> Moment {
-        let renew = self.lease.renew_at(renew_retry);
+    pub(super) fn deadline(&self, config: &RouterConfig) -> Moment {
+        let renew = self.lease.renew_at(config.renew_retry);
         match &self.place {
             SlotPlace::Busy(busy) if busy.lost => busy.until,
             SlotPlace::Busy(busy) => busy.until.min(renew),
-            SlotPlace::Idle(_) | SlotPlace::Refreshing => renew.min(self.lease.forget_at()),
+            SlotPlace::Idle(_) | SlotPlace::Refreshing => {
+                let ends = self.lease.forget_at();
+                let ends = self.replaced_at(config).map_or(ends, |replaced| replaced.min(ends));
+                renew.min(ends)
+            }
         }
+    }
+
+    /// When it is replaced though nobody called it: what is kept ready does not age out, and its credentials do.
+    pub(super) fn replaced_at(&self, config: &RouterConfig) -> Option<Moment> {
+        self.pinned.then(|| self.granted_at + config.environment_life)
     }
 }

@@ -20,7 +20,7 @@ impl Router {
             }
             let index = self.function_for(&grant.function);
             self.stats.recovered += 1;
-            self.install(now, index, sent_at, grant, outbox);
+            self.install(now, index, false, sent_at, grant, outbox);
         }
         let all: Vec<_> = self.functions.iter().map(|(index, _)| index).collect();
         for index in all {
@@ -44,6 +44,7 @@ impl Router {
         self.stage.draining = true;
         let all: Vec<_> = self.functions.iter().map(|(index, _)| index).collect();
         for index in all {
+            self.lower_target(now, index, 0);
             self.release_idle(now, index);
         }
     }

@@ -47,6 +47,7 @@ impl Router {
             return;
         }
         self.claim_for_waiters(now, index, outbox);
+        self.claim_for_pinning(now, index, outbox);
         let function = &mut self.functions[index];
         if function.unprovided() == 0 {
             function.unmet_mb = 0;
@@ -85,6 +86,13 @@ impl Router {
                 self.stats.leases_lost += 1;
                 self.take_out(id);
                 // Placement may never have got our renewals, and still hold it for us.
+                self.release(now, id);
+                return false;
+            }
+            SlotPlace::Idle(_) | SlotPlace::Refreshing
+                if slot.replaced_at(&self.config).is_some_and(|replaced| replaced <= now) =>
+            {
+                self.take_out(id);
                 self.release(now, id);
                 return false;
             }

@@ -1,9 +1,10 @@
 //! What others may see of the router.
 
-use hearth_domain::{AccountId, FunctionRef, Moment, SlotId};
+use hearth_domain::{AccountId, FunctionName, FunctionRef, Moment, SlotId};
 use hearth_protocol::placement::LeaseView;
 use hearth_protocol::worker_manager::HeldSlot;
 
+use super::function::Function;
 use super::slot::{Slot, SlotPlace};
 use super::{Router, Stats};
 
@@ -20,6 +21,10 @@ pub struct FunctionCounts {
     pub waiting: usize,
     /// Slots asked for, whose outcome is not known yet.
     pub claiming: usize,
+    /// Of the slots: those that are kept ready.
+    pub pinned: usize,
+    /// Slots asked for to be kept ready, whose outcome is not known yet.
+    pub pinning: usize,
 }
 
 impl Router {
@@ -35,25 +40,22 @@ impl Router {
     #[must_use]
     pub fn counts(&self, function: &FunctionRef) -> FunctionCounts {
         let Some(index) = self.by_ref.get(function) else { return FunctionCounts::default() };
-        let function = &self.functions[*index];
-        FunctionCounts {
-            idle: function.idle.len(),
-            busy: function.busy as usize,
-            refreshing: function.refreshing.len(),
-            waiting: function.waiters.len(),
-            claiming: function.claiming as usize,
-        }
+        counts_of(&self.functions[*index])
     }
 
     /// The sum of [`Self::counts`] over all functions.
     #[must_use]
     pub fn totals(&self) -> FunctionCounts {
-        self.functions.iter().fold(FunctionCounts::default(), |sum, (_, function)| FunctionCounts {
-            idle: sum.idle + function.idle.len(),
-            busy: sum.busy + function.busy as usize,
-            refreshing: sum.refreshing + function.refreshing.len(),
-            waiting: sum.waiting + function.waiters.len(),
-            claiming: sum.claiming + function.claiming as usize,
+        self.functions.iter().map(|(_, function)| counts_of(function)).fold(FunctionCounts::default(), |sum, one| {
+            FunctionCounts {
+                idle: sum.idle + one.idle,
+                busy: sum.busy + one.busy,
+                refreshing: sum.refreshing + one.refreshing,
+                waiting: sum.waiting + one.waiting,
+                claiming: sum.claiming + one.claiming,
+                pinned: sum.pinned + one.pinned,
+                pinning: sum.pinning + one.pinning,
+            }
         })
     }
 
@@ -72,7 +74,13 @@ impl Router {
     /// Calls of an account that wait or run: its concurrency.
     #[must_use]
     pub fn concurrency(&self, account: &AccountId) -> u32 {
-        self.accounts.of(account)
+        self.accounts.of(account).all()
+    }
+
+    /// Calls of a function that wait or run, all its versions together.
+    #[must_use]
+    pub fn function_concurrency(&self, account: &AccountId, name: &FunctionName) -> u32 {
+        self.accounts.of_function(account, name).all()
     }
 
     /// The counters.
@@ -94,5 +102,17 @@ impl Router {
                 SlotPlace::Refreshing | SlotPlace::Busy(_) => std::time::Duration::ZERO,
             },
         }
+    }
+}
+
+fn counts_of(function: &Function) -> FunctionCounts {
+    FunctionCounts {
+        idle: function.idle.len() + function.pinned.idle.len(),
+        busy: function.busy as usize,
+        refreshing: function.refreshing.len(),
+        waiting: function.waiters.len(),
+        claiming: function.claiming as usize,
+        pinned: function.pinned.held as usize,
+        pinning: function.pinned.claiming as usize,
     }
 }

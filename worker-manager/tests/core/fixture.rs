@@ -10,7 +10,7 @@ use hearth_domain::{
 };
 use hearth_protocol::WorkerEndpoint;
 use hearth_protocol::placement::{ClaimOutcome, Grant, RenewResponse};
-use hearth_protocol::worker_manager::{Completion, Reservation, ReserveError, ReserveRequest};
+use hearth_protocol::worker_manager::{Completion, ConcurrencyLimits, Reservation, ReserveError, ReserveRequest};
 use hearth_worker_manager::leases::Renewal;
 use hearth_worker_manager::router::{Claim, ClaimNumber, Outbox, Reserved, Router, RouterConfig, WaiterId};
 
@@ -51,6 +51,8 @@ pub(crate) struct Bench {
     pub(crate) now: Moment,
     /// Which worker the next grants are on.
     pub(crate) granted_on: WorkerEndpoint,
+    /// What the next calls may use.
+    pub(crate) limits: ConcurrencyLimits,
     last_slot: u64,
 }
 
@@ -73,6 +75,7 @@ impl Bench {
             sent: Recorded::default(),
             now: at(1_000),
             granted_on: worker(1),
+            limits: ConcurrencyLimits::default(),
             last_slot: 0,
         }
     }
@@ -102,7 +105,8 @@ impl Bench {
     }
 
     pub(crate) fn ask(&mut self, spec: &Arc<FunctionSpec>, request: &str) -> Result<Reserved, ReserveError> {
-        let request = ReserveRequest { request_id: id(request), function: spec.clone(), wait: WAIT };
+        let limits = self.limits;
+        let request = ReserveRequest { request_id: id(request), function: spec.clone(), wait: WAIT, limits };
         let reserved = self.router.on_reserve(self.now, request, &mut self.sent);
         self.router.check_invariants();
         reserved
@@ -276,10 +280,18 @@ pub(crate) fn revision(name: &str, revision: &str, memory_mb: u32) -> Arc<Functi
         bundle: BundleDigest([7; 32]),
         isolation: None,
         snap_start: false,
+        provisioned: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
         credentials: None,
     })
+}
+
+/// A published version of a function of the test account.
+pub(crate) fn version_of(name: &str, number: u64) -> Arc<FunctionSpec> {
+    let mut spec = (*function(name)).clone();
+    spec.function.version = Version::Number(number);
+    Arc::new(spec)
 }
 
 pub(crate) fn init_failure() -> Box<InitFailure> {

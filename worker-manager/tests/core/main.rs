@@ -7,6 +7,8 @@ mod fixture;
 mod keep_alive;
 mod lease;
 mod life;
+mod provisioned;
 mod random;
 mod reservation;
+mod reserved;
 mod unreachable;

@@ -40,4 +40,24 @@ proptest! {
         prop_assert_eq!(world.refused(), 0);
         world.come_to_rest();
     }
+
+    /// With a faithful placement what is to be kept ready is ready, whatever calls and lost leases came before.
+    #[test]
+    fn with_a_faithful_placement_what_is_asked_for_is_kept_ready(
+        steps in prop::collection::vec(step(), 1..100),
+        targets in prop::array::uniform3(1..4_u32),
+    ) {
+        let mut world = World::new();
+        steps.iter().filter(|step| !matches!(step, Step::Retire { .. })).for_each(|step| world.take(step));
+        world.provision(targets);
+        // As long as claims are put off at most, and then some turns.
+        for ms in [300_000, 2_000, 2_000, 2_000] {
+            world.take(&Step::Pass { ms });
+            world.answer_everything();
+        }
+        let report = world.provision(targets);
+        let ready: Vec<_> = report.functions.iter().map(|function| function.available).collect();
+        prop_assert_eq!(ready, targets);
+        world.come_to_rest();
+    }
 }

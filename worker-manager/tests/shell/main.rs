@@ -16,7 +16,7 @@ use hearth_domain::{
     RequestId, RevisionId, Runtime, SlotOutcome, Timeout, Version,
 };
 use hearth_protocol::WorkerManager as _;
-use hearth_protocol::worker_manager::{Completion, Reservation, ReserveError, ReserveRequest};
+use hearth_protocol::worker_manager::{Completion, ConcurrencyLimits, Reservation, ReserveError, ReserveRequest};
 use hearth_worker_manager::{Config, Deps, WorkerManager};
 use prometheus::Registry;
 
@@ -45,7 +45,12 @@ impl Cluster {
     }
 
     async fn reserve(&self, spec: &Arc<FunctionSpec>, request: &str) -> Result<Reservation, ReserveError> {
-        let request = ReserveRequest { request_id: id(request), function: spec.clone(), wait: WAIT };
+        let request = ReserveRequest {
+            request_id: id(request),
+            function: spec.clone(),
+            wait: WAIT,
+            limits: ConcurrencyLimits::default(),
+        };
         self.manager.reserve(request).await
     }
 
@@ -96,6 +101,7 @@ fn function(name: &str) -> Arc<FunctionSpec> {
         bundle: BundleDigest([7; 32]),
         isolation: None,
         snap_start: false,
+        provisioned: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
         credentials: None,

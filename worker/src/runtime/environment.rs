@@ -80,6 +80,14 @@ impl FunctionEnvironment<'_> {
         variables
     }
 
+    fn initialization_type(&self) -> &'static str {
+        match (self.snap_start, self.function.provisioned) {
+            (true, _) => "snap-start",
+            (false, true) => "provisioned-concurrency",
+            (false, false) => "on-demand",
+        }
+    }
+
     fn reserved(&self) -> impl Iterator<Item = (String, String)> {
         let spec = self.function;
         let execution = match RuntimeClass::of(spec.runtime) {
@@ -97,7 +105,7 @@ impl FunctionEnvironment<'_> {
             ("AWS_LAMBDA_FUNCTION_NAME", spec.function.name.to_string()),
             ("AWS_LAMBDA_FUNCTION_VERSION", spec.function.version.to_string()),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", spec.memory.get().to_string()),
-            ("AWS_LAMBDA_INITIALIZATION_TYPE", if self.snap_start { "snap-start" } else { "on-demand" }.to_owned()),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", self.initialization_type().to_owned()),
             ("AWS_LAMBDA_LOG_GROUP_NAME", spec.logging.group_of(&spec.function.name).to_string()),
             (LOG_STREAM_VARIABLE, self.log_stream.to_owned()),
             ("LAMBDA_TASK_ROOT", self.task_root.display().to_string()),

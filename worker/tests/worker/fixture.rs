@@ -143,6 +143,7 @@ pub(crate) fn function(handler: &str) -> FunctionSpec {
         bundle: BundleDigest([7; 32]),
         isolation: None,
         snap_start: false,
+        provisioned: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
         credentials: None,

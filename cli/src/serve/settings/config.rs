@@ -193,6 +193,7 @@ fn frontend(reader: &mut Reader) -> hearth_frontend::Config {
         reader.reject("function-url-base", "must begin with http:// or https://");
     }
     config.capacity_wait = reader.duration_or("capacity-wait", config.capacity_wait);
+    config.account_concurrency = reader.or("account-concurrency", config.account_concurrency);
     let delays = reader.list::<DurationText>("async-retry-delays");
     if !delays.is_empty() {
         config.events.retry.waits = delays.into_iter().map(|DurationText(delay)| delay).collect();

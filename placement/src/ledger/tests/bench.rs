@@ -235,6 +235,7 @@ pub(super) fn function(memory_mb: u32) -> FunctionSpec {
         bundle: BundleDigest([7; 32]),
         isolation: None,
         snap_start: false,
+        provisioned: false,
         layers: Vec::new(),
         logging: hearth_domain::Logging::default(),
         credentials: None,

@@ -88,8 +88,8 @@ pub(super) fn spec() -> impl Strategy<Value = FunctionSpec> {
     let environment = btree_map("[A-Z_]{1,10}", ".{0,20}", 0..5);
     let credentials = ("[A-Z0-9]{20}", "[a-zA-Z0-9/+]{40}", "[a-zA-Z0-9._-]{0,80}")
         .prop_map(|(key_id, secret, session_token)| FunctionCredentials { key_id, secret, session_token });
-    let wishes =
-        (option::of(isolation()), any::<bool>(), vec(digest(), 0..=LAYERS_MAX), logging(), option::of(credentials));
+    let kind = (any::<bool>(), any::<bool>());
+    let wishes = (option::of(isolation()), kind, vec(digest(), 0..=LAYERS_MAX), logging(), option::of(credentials));
     (function(), "[a-z0-9-]{1,20}", runtime(), ".{0,40}", sizes, environment, digest(), wishes).prop_map(
         |(function, region, runtime, handler, (memory, timeout, storage), environment, bundle, wishes)| FunctionSpec {
             function,
@@ -102,7 +102,8 @@ pub(super) fn spec() -> impl Strategy<Value = FunctionSpec> {
             environment,
             bundle,
             isolation: wishes.0,
-            snap_start: wishes.1,
+            snap_start: wishes.1.0,
+            provisioned: wishes.1.1,
             layers: wishes.2,
             logging: wishes.3,
             credentials: wishes.4,
@@ -143,17 +144,41 @@ fn slot_outcome() -> impl Strategy<Value = SlotOutcome> {
 }
 
 pub(super) fn reserve_request() -> impl Strategy<Value = ReserveRequest> {
-    (request_id(), spec(), duration()).prop_map(|(request_id, function, wait)| ReserveRequest {
+    (request_id(), spec(), duration(), limits()).prop_map(|(request_id, function, wait, limits)| ReserveRequest {
         request_id,
         function: Arc::new(function),
         wait,
+        limits,
     })
+}
+
+fn limits() -> impl Strategy<Value = ConcurrencyLimits> {
+    (option::of(any::<u32>()), any::<u32>(), any::<u32>())
+        .prop_map(|(reserved, provisioned, set_aside)| ConcurrencyLimits { reserved, provisioned, set_aside })
+}
+
+pub(super) fn provision() -> impl Strategy<Value = Provision> {
+    let target =
+        (spec(), any::<u32>()).prop_map(|(function, count)| ProvisionTarget { function: Arc::new(function), count });
+    vec(target, 0..3).prop_map(|targets| Provision { targets })
+}
+
+pub(super) fn provision_report() -> impl Strategy<Value = ProvisionReport> {
+    let provisioned = (function(), any::<u32>(), any::<u32>(), option::of(".{0,40}"));
+    let provisioned = provisioned.prop_map(|(function, allocated, available, failure)| Provisioned {
+        function,
+        allocated,
+        available,
+        failure,
+    });
+    vec(provisioned, 0..3).prop_map(|functions| ProvisionReport { functions })
 }
 
 pub(super) fn reserve_outcome() -> impl Strategy<Value = Result<Reservation, ReserveError>> {
     prop_oneof![
         (slot(), endpoint()).prop_map(|((slot, token), worker)| Ok(Reservation { slot, token, worker })),
         (account(), any::<u32>()).prop_map(|(account, limit)| Err(ReserveError::ConcurrencyLimit { account, limit })),
+        (name(), any::<u32>()).prop_map(|(name, limit)| Err(ReserveError::ReservedLimit { name, limit })),
         any::<usize>().prop_map(|waiting| Err(ReserveError::QueueFull { waiting })),
         (duration(), ".{0,40}").prop_map(|(waited, reason)| Err(ReserveError::NoCapacity { waited, reason })),
         init_failure().prop_map(|failure| Err(ReserveError::InitFailed(failure))),

@@ -9,12 +9,15 @@ use std::time::Duration;
 use hearth_domain::{FencingToken, FunctionRef, FunctionSpec, Moment, RequestId, SlotId, SlotOutcome};
 use hearth_protocol::WorkerEndpoint;
 use hearth_protocol::placement::{ClaimOutcome, Grant, RenewResponse};
-use hearth_protocol::worker_manager::{Completion, Reservation, ReserveError, ReserveRequest, RetireRequest};
+use hearth_protocol::worker_manager::{
+    Completion, ConcurrencyLimits, Provision, ProvisionReport, ProvisionTarget, Reservation, ReserveError,
+    ReserveRequest, RetireRequest,
+};
 use hearth_worker_manager::leases::Renewal;
 use hearth_worker_manager::router::{ClaimNumber, Reserved, Router, RouterConfig, WaiterId};
 
 use super::step::Step;
-use crate::fixture::{Recorded, TERMS, WAIT, at, function, id, init_failure, worker};
+use crate::fixture::{Recorded, TERMS, WAIT, at, function, id, init_failure, version_of, worker};
 
 const ACCOUNT_CONCURRENCY: u32 = 12;
 const MAX_WAITERS: usize = 8;
@@ -39,6 +42,10 @@ pub(crate) struct World {
     owed: BTreeSet<SlotId>,
     renewals: Vec<Renewal>,
     answered_renewals: Vec<Renewal>,
+    /// What each function has reserved; the first and the last are versions of one.
+    reserved: [Option<u32>; 3],
+    /// How many slots of each are to be kept ready.
+    targets: [u32; 3],
     refused: usize,
     last: u64,
 }
@@ -56,6 +63,7 @@ struct UnderWay {
     outstanding: u32,
     sent_at: Moment,
     cut: bool,
+    pinned: bool,
 }
 
 impl World {
@@ -67,7 +75,7 @@ impl World {
         Self {
             router,
             now: at(1_000),
-            functions: ["f", "g", "h"].into_iter().map(function).collect(),
+            functions: vec![function("f"), function("g"), version_of("f", 1)],
             waiting: BTreeMap::new(),
             queues: vec![VecDeque::new(); 3],
             running: Vec::new(),
@@ -79,6 +87,8 @@ impl World {
             owed: BTreeSet::new(),
             renewals: Vec::new(),
             answered_renewals: Vec::new(),
+            reserved: [None; 3],
+            targets: [0; 3],
             refused: 0,
             last: 0,
         }
@@ -108,6 +118,8 @@ impl World {
                 choose(&self.renewals, renewal).map(|index| self.renewals.swap_remove(index));
             }
             Step::Retire { function } => self.retire(function),
+            Step::Limit { function, reserved } => self.limit(function, reserved),
+            Step::Provision { targets } => drop(self.provision(targets)),
             Step::Pass { ms } => self.pass(Duration::from_millis(ms)),
             Step::Turn => self.turn(),
         }
@@ -132,6 +144,7 @@ impl World {
 
     /// Everybody completes, nobody calls any more: then nothing may be left.
     pub(crate) fn come_to_rest(&mut self) {
+        self.provision([0; 3]);
         while !self.running.is_empty() {
             self.complete(0, SlotOutcome::Reusable);
         }
@@ -149,11 +162,21 @@ impl World {
 
     fn reserve(&mut self, request: RequestId, function: usize) {
         let in_flight = self.running.len() + self.waiting.len();
+        let limits = self.limits(function);
         let mut sent = Recorded::default();
-        match self.ask(&request, function, &mut sent) {
-            Ok(reserved) => self.reserved(request, function, reserved),
+        let asked = self.ask(&request, function, &mut sent);
+        let of_function = self.concurrency(function);
+        match asked {
+            Ok(reserved) => {
+                assert!(limits.reserved.is_none_or(|reserved| of_function <= reserved), "{request} is one too many");
+                self.reserved(request, function, reserved);
+            }
+            Err(ReserveError::ReservedLimit { limit, .. }) => {
+                assert!(limits.reserved == Some(limit) && of_function >= limit);
+            }
             Err(ReserveError::ConcurrencyLimit { .. }) => {
-                assert_eq!(in_flight, ACCOUNT_CONCURRENCY as usize);
+                let shared_out = limits.reserved.is_none() && limits.set_aside > 0;
+                assert!(in_flight == ACCOUNT_CONCURRENCY as usize || shared_out, "{request} was refused");
             }
             Err(ReserveError::QueueFull { .. }) => assert_eq!(self.waiting.len(), MAX_WAITERS),
             Err(error) => panic!("{request}: {error}"),
@@ -163,7 +186,8 @@ impl World {
 
     fn ask(&mut self, request: &RequestId, function: usize, sent: &mut Recorded) -> Result<Reserved, ReserveError> {
         let spec = self.functions[function].clone();
-        let asked = ReserveRequest { request_id: request.clone(), function: spec, wait: WAIT };
+        let limits = self.limits(function);
+        let asked = ReserveRequest { request_id: request.clone(), function: spec, wait: WAIT, limits };
         self.router.on_reserve(self.now, asked, sent)
     }
 
@@ -349,6 +373,39 @@ impl World {
         let answer = RenewResponse { renewed, give_back_mb };
         self.router.on_renewed(self.now, renewal, &answer, &mut sent);
         self.check(sent);
+    }
+
+    /// Calls of a function, all its versions together.
+    fn concurrency(&self, function: usize) -> u32 {
+        let FunctionRef { account, name, .. } = &self.functions[function].function;
+        self.router.function_concurrency(account, name)
+    }
+
+    fn limits(&self, function: usize) -> ConcurrencyLimits {
+        let of_function = |reserved: &[u32; 3]| if function == 1 { reserved[1] } else { reserved[0] + reserved[2] };
+        let reserved = self.reserved[function % 2];
+        let provisioned = if reserved.is_none() { of_function(&self.targets) } else { 0 };
+        let set_aside = [0, 1].map(|index: usize| match self.reserved[index] {
+            Some(reserved) => reserved,
+            None if index == 1 => self.targets[1],
+            None => self.targets[0] + self.targets[2],
+        });
+        ConcurrencyLimits { reserved, provisioned, set_aside: set_aside.into_iter().sum() }
+    }
+
+    fn limit(&mut self, function: usize, reserved: Option<u32>) {
+        self.reserved[function % 2] = reserved;
+    }
+
+    /// Says what is to be kept ready; a target of zero is not named.
+    pub(crate) fn provision(&mut self, targets: [u32; 3]) -> ProvisionReport {
+        self.targets = targets;
+        let target =
+            |(function, count): (&Arc<FunctionSpec>, u32)| ProvisionTarget { function: function.clone(), count };
+        let named = self.functions.iter().zip(targets).filter(|(_, count)| *count > 0).map(target).collect();
+        let report = self.router.on_provision(self.now, &Provision { targets: named });
+        self.check(Recorded::default());
+        report
     }
 
     fn retire(&mut self, function: usize) {

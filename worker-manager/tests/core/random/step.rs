@@ -33,6 +33,10 @@ pub(crate) enum Step {
     LoseRenewal { renewal: usize },
     /// A function's revision ends.
     Retire { function: usize },
+    /// A function reserves concurrency, or gives its reservation up.
+    Limit { function: usize, reserved: Option<u32> },
+    /// Slots are to be kept ready, or no more.
+    Provision { targets: [u32; 3] },
     /// Time passes, every tick on its deadline.
     Pass { ms: u64 },
     /// The turn ends.
@@ -57,6 +61,9 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => number.clone().prop_map(|renewal| Step::RenewAgain { renewal }),
         2 => number.prop_map(|renewal| Step::LoseRenewal { renewal }),
         1 => (0..3_usize).prop_map(|function| Step::Retire { function }),
+        2 => (0..3_usize, prop::option::of(0..6_u32))
+            .prop_map(|(function, reserved)| Step::Limit { function, reserved }),
+        2 => prop::array::uniform3(0..4_u32).prop_map(|targets| Step::Provision { targets }),
         6 => prop_oneof![0..50_u64, 0..6_000_u64, 0..60_000_u64].prop_map(|ms| Step::Pass { ms }),
         8 => Just(Step::Turn),
     ]

@@ -67,7 +67,8 @@ impl SlotCore {
             out.send(PrepareSnapshot {}.into());
             return Ok(());
         }
-        self.unbilled_init = Some(init_duration);
+        // No call waited for an environment that is kept ready.
+        self.unbilled_init = (!self.function.provisioned).then_some(init_duration);
         self.output.end(now.unix_ms, &mut |entry| out.log(entry));
         self.tell(now, None, Event::InitDone { took: init_duration }, out);
         self.output.begin(false);

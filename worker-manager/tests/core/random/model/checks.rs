@@ -20,10 +20,15 @@ impl World {
         for (waiter, answer) in sent.answers {
             self.answered(waiter, answer);
         }
-        let claimed: BTreeSet<_> = sent.claims.iter().map(|claim| self.index_of(&claim.function.function)).collect();
+        let on_demand = sent.claims.iter().filter(|claim| !claim.function.provisioned);
+        let claimed: BTreeSet<_> = on_demand.map(|claim| self.index_of(&claim.function.function)).collect();
         for claim in sent.claims {
             let function = self.index_of(&claim.function.function);
-            let under_way = UnderWay { function, outstanding: claim.count, sent_at: self.now, cut: false };
+            let pinned = claim.function.provisioned;
+            if pinned {
+                self.as_many_as_asked_for(function);
+            }
+            let under_way = UnderWay { function, outstanding: claim.count, sent_at: self.now, cut: false, pinned };
             assert!(self.claims.insert(claim.number, under_way).is_none(), "a claim number was used twice");
         }
         for function in claimed {
@@ -34,13 +39,21 @@ impl World {
 
     /// Nothing is claimed that no waiter needs: so slots and claims never exceed calls.
     fn no_stampede(&self, function: usize) {
-        let open = |claim: &&UnderWay| claim.function == function && !claim.cut;
+        let open = |claim: &&UnderWay| claim.function == function && !claim.cut && !claim.pinned;
         let under_way: u32 = self.claims.values().filter(open).map(|claim| claim.outstanding).sum();
         let counts = self.router.counts(&self.functions[function].function);
         assert_eq!(counts.idle, 0, "claimed beside an idle slot");
         // The router may have given up a claim that we still count; it never counts one that we don't.
         assert!(counts.claiming as u32 <= under_way);
-        assert!(counts.claiming + counts.refreshing <= self.queues[function].len(), "claimed more than is waited for");
+        // Slots that are kept ready are made, and so refreshed, without a waiter.
+        let waited_for = self.queues[function].len() + counts.pinned;
+        assert!(counts.claiming + counts.refreshing <= waited_for, "claimed more than is waited for");
+    }
+
+    /// What is claimed to be kept ready is what was missing.
+    fn as_many_as_asked_for(&self, function: usize) {
+        let counts = self.router.counts(&self.functions[function].function);
+        assert_eq!(counts.pinned + counts.pinning, self.targets[function] as usize);
     }
 
     fn released(&mut self, slot: SlotId) {
