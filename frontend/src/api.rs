@@ -17,6 +17,7 @@ mod create;
 mod delete;
 mod event_invoke;
 mod form;
+pub(crate) mod function_settings;
 mod hearth;
 mod iam;
 mod invoke;
@@ -25,14 +26,17 @@ mod layers;
 mod logs;
 mod paging;
 mod permissions;
+mod provisioned;
 mod publish;
 mod read;
+mod reserved;
 pub(crate) mod routes;
 pub(crate) mod runtimes;
 mod services;
 mod specs;
 mod sqs;
 mod sts;
+mod tags;
 mod update;
 mod url;
 mod url_configs;
@@ -74,6 +78,7 @@ use crate::layers::Layers;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
 use crate::model;
+use crate::provisioning::Provisioner;
 use crate::resolution::Resolver;
 use crate::resource_policy::ResourcePolicy;
 use crate::sigv4::{Claim, Verifier};
@@ -102,6 +107,7 @@ pub(crate) struct Api {
     aliases: Collection<Alias>,
     layers: Layers,
     concurrency: Concurrency,
+    provisioner: Provisioner,
     pub(crate) invoker: Arc<Invoker>,
     activator: Activator,
     metering: Arc<Metering>,
@@ -127,13 +133,14 @@ pub(crate) struct Works {
     pub(crate) metrics: Metrics,
     pub(crate) changes: Arc<ChangeLocks>,
     pub(crate) concurrency: Concurrency,
+    pub(crate) provisioner: Provisioner,
     /// Cancelled when the frontend shuts down: long polls end.
     pub(crate) stopping: CancellationToken,
 }
 
 impl Api {
     pub(crate) fn new(config: Config, deps: Deps, works: Works) -> Self {
-        let Works { invoker, identities, metering, activator, metrics, changes, concurrency, stopping } = works;
+        let Works { invoker, identities, metering, activator, metrics, changes, concurrency, provisioner, stopping } = works;
         let verifier = Verifier::new(config.only_own_region.then(|| config.region.clone()));
         let bodies = BodyBudget::new(config.body_memory_bytes, config.body_timeout);
         let specs = SpecCache::default();
@@ -149,6 +156,7 @@ impl Api {
             deps,
             aliases: resolver.aliases(),
             concurrency,
+            provisioner,
             resolver,
             identities,
             resource_policies,

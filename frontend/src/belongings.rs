@@ -11,12 +11,13 @@ use hearth_store::document::{Change, CommitError, DocumentPath, Expected, Stored
 use hearth_store::{Document, Documents, StoreFailure};
 
 use crate::alias::Alias;
+use crate::api::function_settings::{RecursionConfig, RuntimeManagement};
 use crate::asynchronous::configuration::EventInvokeConfig;
 use crate::function_url::{FunctionUrl, UrlOwner};
 use crate::resource_policy::ResourcePolicy;
 
 /// Every kind of document that belongs to functions. A new kind is added here.
-const KINDS: &[&str] = &[Alias::KIND, EventInvokeConfig::KIND, FunctionUrl::KIND, ResourcePolicy::KIND];
+const KINDS: &[&str] = &[Alias::KIND, EventInvokeConfig::KIND, FunctionUrl::KIND, RecursionConfig::KIND, ResourcePolicy::KIND, RuntimeManagement::KIND];
 /// Documents read at a time.
 const CHUNK: usize = 256;
 

@@ -22,6 +22,7 @@ use tracing::error;
 
 use crate::invocation::InvocationError;
 use crate::model::Refusal;
+use crate::provisioning::ProvisionError;
 use crate::sigv4::AuthError;
 use crate::validation::{SettingsError, TargetError, ValidationErrors};
 
@@ -111,6 +112,7 @@ codes! {
     ReceiptHandleIsInvalid 400 Plain,
     UnsupportedOperation 400 Plain,
     ResourceNotFoundException 404 UserCapital,
+    ProvisionedConcurrencyConfigNotFoundException 404 User,
     ResourceConflictException 409 User,
     PreconditionFailedException 412 User,
     RequestEntityTooLargeException 413 User,
@@ -360,6 +362,15 @@ impl From<CatalogError> for ApiError {
             CatalogError::NotFound { name, version } => Self::function_not_found(&format!("{name}:{version}")),
             CatalogError::RevisionMismatch { .. } => Self::stale_revision(),
             CatalogError::Store(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<ProvisionError> for ApiError {
+    fn from(error: ProvisionError) -> Self {
+        match error {
+            ProvisionError::Store(failure) => failure.into(),
+            ProvisionError::Unreachable(unreachable) => unreachable.into(),
         }
     }
 }

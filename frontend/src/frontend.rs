@@ -26,6 +26,7 @@ use crate::invocation::{EventRuns, Invoker, RoleCredentials};
 use crate::layers::Layers;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
+use crate::provisioning::Provisioner;
 use crate::resolution::Resolver;
 use crate::server;
 
@@ -90,6 +91,8 @@ impl Frontend {
         let activator = Activator::new(deps.catalog.clone(), deps.manager.clone(), changes.clone(), tasks.clone());
         activator.resume().await?;
         bundle_cleanup::start(deps.catalog.clone(), Layers::new(deps.documents.clone()), deps.bundles.clone(), &tasks);
+        let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
+        let provisioner = Provisioner::start(concurrency.clone(), resolver, deps.manager.clone(), &tasks);
         let (connections, stop_serving) = (TaskTracker::new(), CancellationToken::new());
         let works = Works {
             invoker,
@@ -99,6 +102,7 @@ impl Frontend {
             metrics: metrics.clone(),
             changes,
             concurrency,
+            provisioner,
             stopping: stop_serving.clone(),
         };
         let api = Arc::new(Api::new(config, deps, works));

@@ -30,6 +30,7 @@ pub mod metering;
 mod metrics;
 pub mod model;
 pub mod policy;
+mod provisioning;
 pub mod resolution;
 pub mod resource_policy;
 mod server;

@@ -145,6 +145,7 @@ impl Api {
         let path = Alias::path(account, &function, &alias.name);
         let change = Collection::putting(&path, &alias, Expected::Present)?;
         self.deps.documents.commit(vec![change]).await?;
+        self.provisioner.changed();
         json(200, &self.show_alias(account, &function, &alias))
     }
 
@@ -155,7 +156,9 @@ impl Api {
         let _change = self.changes.lock(account, &function).await;
         self.existing(account, &function).await?;
         if let Ok(name) = AliasName::new(&name) {
+            self.concurrency.change(account, |all| Ok(all.stop_provisioning(&function, name.as_str()))).await?;
             belongings::remove(&*self.deps.documents, account, &function, Some(name.as_str())).await?;
+            self.provisioner.changed();
         }
         Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal)
     }

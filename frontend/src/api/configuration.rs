@@ -207,11 +207,14 @@ impl<'a> State<'a> {
             last_update_status: update.map(|update| update.0),
             last_update_status_reason: update.and_then(|update| update.1),
             last_update_status_reason_code: update.and_then(|update| update.2),
-            runtime_version_config: RuntimeVersionConfig {
-                runtime_version_arn: format!("arn:aws:lambda:{}::runtime:{}", record.region, record.runtime),
-            },
+            runtime_version_config: RuntimeVersionConfig { runtime_version_arn: runtime_version_arn(record) },
         }
     }
+}
+
+/// The one version there is of a version's runtime.
+pub(super) fn runtime_version_arn(record: &FunctionRecord) -> String {
+    format!("arn:aws:lambda:{}::runtime:{}", record.region, record.runtime)
 }
 
 /// A function's ARN, with a version or without.

@@ -16,6 +16,7 @@ use super::code::CodeSource;
 use super::configuration::{FunctionConfiguration, View};
 use super::layers::check_unzipped;
 use super::runtimes::{Offer, not_offered, offer};
+use super::tags::check_tags;
 use super::{Api, json};
 use crate::errors::ApiError;
 use crate::validation::{NameForm, Settings, Target};
@@ -26,8 +27,6 @@ const MEMORY_DEFAULT: MemorySize = default_of(MemorySize::new(128));
 const TIMEOUT_DEFAULT: Timeout = default_of(Timeout::new(3));
 /// `/tmp` of a function that names none (AWS: CreateFunction, `EphemeralStorage`).
 const EPHEMERAL_STORAGE_DEFAULT: EphemeralStorage = default_of(EphemeralStorage::new(512));
-/// Most tags of a function (AWS Lambda developer guide, "Using tags": 50).
-const TAGS_MAX: usize = 50;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -96,8 +95,8 @@ impl Api {
             return Err(ApiError::invalid_parameter("Container images are not supported by Hearth. Send a ZipFile."));
         }
         refuse_arm(request.architectures.as_deref())?;
-        if request.tags.as_ref().is_some_and(|tags| tags.len() > TAGS_MAX) {
-            return Err(ApiError::invalid_parameter(format!("A function has at most {TAGS_MAX} tags.")));
+        if let Some(tags) = &request.tags {
+            check_tags(tags)?;
         }
         check_isolation(request.tags.as_ref().and_then(|tags| tags.get(ISOLATION_TAG)))?;
         if target.qualifier.is_some() {

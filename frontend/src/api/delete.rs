@@ -41,6 +41,18 @@ impl Api {
         }
         let qualifier = version.map(|version| version.to_string());
         belongings::remove(&*self.deps.documents, account, name, qualifier.as_deref()).await?;
+        self.concurrency
+            .change(account, |all| {
+                match &qualifier {
+                    Some(qualifier) => {
+                        all.stop_provisioning(name, qualifier);
+                    }
+                    None => all.forget(name),
+                }
+                Ok(())
+            })
+            .await?;
+        self.provisioner.changed();
         match self.deps.catalog.delete(account, name, version).await {
             Ok(()) | Err(CatalogError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::call::Call;
 use super::configuration::{FunctionConfiguration, View};
 use super::paging::{invalid_marker, marker, page_size, read_marker};
+use super::reserved::Reserved;
 use super::{Api, json};
 use crate::errors::ApiError;
 use crate::resolution::Resolved;
@@ -23,6 +24,8 @@ struct GetFunction<'a> {
     code: FunctionCodeLocation,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     tags: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    concurrency: Option<Reserved>,
 }
 
 #[derive(Serialize)]
@@ -71,7 +74,11 @@ impl Api {
         let arn = target.arn(call.addressee(&self.config.region));
         let configuration = FunctionConfiguration::of(&record, false, View::Whole).under(arn);
         let code = FunctionCodeLocation { repository_type: "S3", location: self.code_link(&call, &record)? };
-        json(200, &GetFunction { configuration, code, tags: &record.tags })
+        // Tags are the function's, whatever version is asked for.
+        let latest = self.deps.catalog.get(&call.key.account, &target.name, Version::Latest).await?;
+        let tags = &latest.as_ref().unwrap_or(&record).tags;
+        let concurrency = self.concurrency_view(&call.key.account, &target.name).await?;
+        json(200, &GetFunction { configuration, code, tags, concurrency })
     }
 
     pub(super) async fn get_function_configuration(&self, call: Call) -> Result<Response, ApiError> {

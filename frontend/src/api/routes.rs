@@ -168,31 +168,38 @@ const ALIASES: &[Route] = &[
 
 /// Reserved and provisioned concurrency, and the account's limits.
 const CONCURRENCY: &[Route] = &[
-    Route::new("GET", "/2016-08-19/account-settings", "GetAccountSettings"),
-    Route::new("DELETE", "/2017-10-31/functions/{FunctionName}/concurrency", "DeleteFunctionConcurrency"),
-    Route::new("PUT", "/2017-10-31/functions/{FunctionName}/concurrency", "PutFunctionConcurrency"),
-    Route::new("GET", "/2019-09-30/functions/{FunctionName}/concurrency", "GetFunctionConcurrency"),
+    Route::new("GET", "/2016-08-19/account-settings", "GetAccountSettings").served(action!(get_account_settings)),
+    Route::new("DELETE", "/2017-10-31/functions/{FunctionName}/concurrency", "DeleteFunctionConcurrency")
+        .changes(action!(delete_function_concurrency)),
+    Route::new("PUT", "/2017-10-31/functions/{FunctionName}/concurrency", "PutFunctionConcurrency")
+        .changes(action!(put_function_concurrency)),
+    Route::new("GET", "/2019-09-30/functions/{FunctionName}/concurrency", "GetFunctionConcurrency")
+        .served(action!(get_function_concurrency)),
     Route::new(
         "GET",
         "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         "ListProvisionedConcurrencyConfigs",
     )
+    .served(action!(list_provisioned_concurrency))
     .with_query("List"),
     Route::new(
         "DELETE",
         "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         "DeleteProvisionedConcurrencyConfig",
-    ),
+    )
+    .changes(action!(delete_provisioned_concurrency)),
     Route::new(
         "GET",
         "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         "GetProvisionedConcurrencyConfig",
-    ),
+    )
+    .served(action!(get_provisioned_concurrency)),
     Route::new(
         "PUT",
         "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         "PutProvisionedConcurrencyConfig",
-    ),
+    )
+    .changes(action!(put_provisioned_concurrency)),
 ];
 
 /// Layers and their policies.
@@ -246,9 +253,9 @@ const PERMISSIONS: &[Route] = &[
 
 /// Tags.
 const TAGS: &[Route] = &[
-    Route::new("DELETE", "/2017-03-31/tags/{Resource}", "UntagResource"),
-    Route::new("GET", "/2017-03-31/tags/{Resource}", "ListTags"),
-    Route::new("POST", "/2017-03-31/tags/{Resource}", "TagResource"),
+    Route::new("DELETE", "/2017-03-31/tags/{Resource}", "UntagResource").changes(action!(untag_resource)),
+    Route::new("GET", "/2017-03-31/tags/{Resource}", "ListTags").served(action!(list_tags)),
+    Route::new("POST", "/2017-03-31/tags/{Resource}", "TagResource").changes(action!(tag_resource)),
 ];
 
 /// What becomes of asynchronous invocations.
@@ -271,10 +278,14 @@ const EVENT_INVOKE: &[Route] = &[
 
 /// Settings that stand beside the configuration.
 const SETTINGS: &[Route] = &[
-    Route::new("GET", "/2021-07-20/functions/{FunctionName}/runtime-management-config", "GetRuntimeManagementConfig"),
-    Route::new("PUT", "/2021-07-20/functions/{FunctionName}/runtime-management-config", "PutRuntimeManagementConfig"),
-    Route::new("GET", "/2024-08-31/functions/{FunctionName}/recursion-config", "GetFunctionRecursionConfig"),
-    Route::new("PUT", "/2024-08-31/functions/{FunctionName}/recursion-config", "PutFunctionRecursionConfig"),
+    Route::new("GET", "/2021-07-20/functions/{FunctionName}/runtime-management-config", "GetRuntimeManagementConfig")
+        .served(action!(get_runtime_management)),
+    Route::new("PUT", "/2021-07-20/functions/{FunctionName}/runtime-management-config", "PutRuntimeManagementConfig")
+        .changes(action!(put_runtime_management)),
+    Route::new("GET", "/2024-08-31/functions/{FunctionName}/recursion-config", "GetFunctionRecursionConfig")
+        .served(action!(get_recursion_config)),
+    Route::new("PUT", "/2024-08-31/functions/{FunctionName}/recursion-config", "PutFunctionRecursionConfig")
+        .changes(action!(put_recursion_config)),
 ];
 
 /// Ours, for `hearth` and for the links that GetFunction gives.
