@@ -140,7 +140,8 @@ pub(crate) struct Works {
 
 impl Api {
     pub(crate) fn new(config: Config, deps: Deps, works: Works) -> Self {
-        let Works { invoker, identities, metering, activator, metrics, changes, concurrency, provisioner, stopping } = works;
+        let Works { invoker, identities, metering, activator, metrics, changes, concurrency, provisioner, stopping } =
+            works;
         let verifier = Verifier::new(config.only_own_region.then(|| config.region.clone()));
         let bodies = BodyBudget::new(config.body_memory_bytes, config.body_timeout);
         let specs = SpecCache::default();

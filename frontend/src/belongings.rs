@@ -17,7 +17,14 @@ use crate::function_url::{FunctionUrl, UrlOwner};
 use crate::resource_policy::ResourcePolicy;
 
 /// Every kind of document that belongs to functions. A new kind is added here.
-const KINDS: &[&str] = &[Alias::KIND, EventInvokeConfig::KIND, FunctionUrl::KIND, RecursionConfig::KIND, ResourcePolicy::KIND, RuntimeManagement::KIND];
+const KINDS: &[&str] = &[
+    Alias::KIND,
+    EventInvokeConfig::KIND,
+    FunctionUrl::KIND,
+    RecursionConfig::KIND,
+    ResourcePolicy::KIND,
+    RuntimeManagement::KIND,
+];
 /// Documents read at a time.
 const CHUNK: usize = 256;
 

@@ -92,7 +92,8 @@ impl Frontend {
         activator.resume().await?;
         bundle_cleanup::start(deps.catalog.clone(), Layers::new(deps.documents.clone()), deps.bundles.clone(), &tasks);
         let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
-        let provisioner = Provisioner::start(concurrency.clone(), resolver, deps.manager.clone(), &tasks);
+        let credentials = RoleCredentials::new(deps.catalog.clone(), identities.clone());
+        let provisioner = Provisioner::start(concurrency.clone(), resolver, credentials, deps.manager.clone(), &tasks);
         let (connections, stop_serving) = (TaskTracker::new(), CancellationToken::new());
         let works = Works {
             invoker,

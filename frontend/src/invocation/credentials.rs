@@ -38,7 +38,7 @@ impl RoleCredentials {
     }
 
     /// The spec with credentials; as it is if the store fails, which is told.
-    pub(super) async fn equip(&self, spec: &Arc<FunctionSpec>) -> Arc<FunctionSpec> {
+    pub(crate) async fn equip(&self, spec: &Arc<FunctionSpec>) -> Arc<FunctionSpec> {
         let function = &spec.function;
         let key = (function.account.clone(), function.name.clone(), function.version);
         let now_s = i64::try_from(Clock::unix_ms() / 1_000).unwrap_or(i64::MAX);
