@@ -114,7 +114,12 @@ impl ManagerNode {
         let mut said = Said::default();
         match request {
             Request::Reserve { request_id, function } => {
-                let request = ReserveRequest { request_id: request_id.clone(), function, wait: CAPACITY_WAIT };
+                let request = ReserveRequest {
+                    request_id: request_id.clone(),
+                    function,
+                    wait: CAPACITY_WAIT,
+                    limits: hearth_protocol::worker_manager::ConcurrencyLimits::default(),
+                };
                 match self.router.on_reserve(now, request, &mut said) {
                     Ok(Reserved::Waits(waiter)) => drop(self.waiting.insert(waiter, (rpc, request_id))),
                     Ok(Reserved::Now(reservation)) => self.answer(rpc, Ok(reservation), net),
