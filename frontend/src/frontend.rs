@@ -147,7 +147,8 @@ impl Frontend {
 
 fn event_deps(config: &Config, deps: &Deps, invoker: &Arc<Invoker>) -> asynchronous::Deps {
     let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
-    let runs = EventRuns { resolver, invoker: invoker.clone(), capacity_wait: config.capacity_wait };
+    let concurrency = Concurrency::new(deps.documents.clone());
+    let runs = EventRuns { resolver, concurrency, invoker: invoker.clone(), capacity_wait: config.capacity_wait };
     asynchronous::Deps {
         events: deps.events.clone(),
         region: config.region.clone(),

@@ -245,6 +245,36 @@ def test_a_circle_of_functions_is_stopped(shared, client, deploy):
     assert sum(function["invocations"] for function in usage if function["name"] in (f, g)) == 16
 
 
+def test_a_circle_that_is_allowed_goes_on(shared, client, deploy):
+    f, g = deploy(FUNCTION), deploy(FUNCTION)
+    for one, other in [(f, g), (g, f)]:
+        client.put_function_recursion_config(FunctionName=one, RecursiveLoop="Allow")
+        client.put_function_event_invoke_config(
+            FunctionName=one, DestinationConfig={"OnSuccess": {"Destination": arn("lambda", f"function:{other}")}}
+        )
+    send(client, f, {})
+
+    def runs():
+        usage = json.loads(shared.cli("usage", "--output", "json").stdout)["functions"]
+        return sum(function["invocations"] for function in usage if function["name"] in (f, g))
+
+    assert eventually(lambda: runs() > 20)
+
+
+def test_without_concurrency_an_event_is_given_up_at_once(client, sqs, deploy):
+    queue = unique("stopped")
+    name = deploy(FUNCTION)
+    client.put_function_event_invoke_config(
+        FunctionName=name, DestinationConfig={"OnFailure": {"Destination": arn("sqs", queue)}}
+    )
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    send(client, name, {"n": 1})
+    record = json.loads(receive(sqs, url)["Body"])
+    assert record["requestContext"]["condition"] == "ZeroReservedConcurrency"
+    assert record["requestPayload"] == {"n": 1} and "responseContext" not in record
+
+
 def test_the_deprecated_operation_still_works(client, sqs, deploy):
     queue = unique("old")
     name = deploy(FUNCTION)

@@ -1,7 +1,7 @@
 //! Settings that stand beside a function's configuration: recursion, runtime management.
 
 use axum::response::Response;
-use hearth_domain::Version;
+use hearth_domain::{AccountId, FunctionName, Version};
 use hearth_store::document::{Collection, Document, Expected};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,18 @@ pub(crate) struct RecursionConfig {
 
 impl Document for RecursionConfig {
     const KIND: &'static str = "recursion";
+}
+
+impl RecursionConfig {
+    /// Where a function's lies among the documents.
+    pub(crate) fn path(account: &AccountId, function: &FunctionName) -> String {
+        format!("{account}/{function}")
+    }
+
+    /// Whether it may call itself in a circle.
+    pub(crate) fn is_allowed(&self) -> bool {
+        self.recursive_loop == "Allow"
+    }
 }
 
 impl Default for RecursionConfig {
@@ -64,14 +76,14 @@ impl Api {
         let (account, name) = (&call.key.account, self.unqualified(&call)?);
         let _change = self.changes.lock(account, &name).await;
         self.existing(account, &name).await?;
-        self.recursion().put(&format!("{account}/{name}"), &config, Expected::Anything).await?;
+        self.recursion().put(&RecursionConfig::path(account, &name), &config, Expected::Anything).await?;
         json(200, &config)
     }
 
     pub(super) async fn get_recursion_config(&self, call: Call) -> Result<Response, ApiError> {
         let (account, name) = (&call.key.account, self.unqualified(&call)?);
         self.existing(account, &name).await?;
-        let found = self.recursion().get(&format!("{account}/{name}")).await?;
+        let found = self.recursion().get(&RecursionConfig::path(account, &name)).await?;
         json(200, &found.map(|found| (*found.value).clone()).unwrap_or_default())
     }
 

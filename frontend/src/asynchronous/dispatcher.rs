@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use crate::api::function_settings::RecursionConfig;
 use crate::asynchronous::channels::Channels;
 use crate::asynchronous::configuration::EventInvokeConfig;
 use crate::asynchronous::delivery::{Delivery, Leaves};
@@ -44,7 +45,9 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks, registry: &Registry) -> 
         channels: Channels::new(deps.documents.clone()),
     };
     let configs = Collection::new(deps.documents.clone());
-    let runner = Arc::new(EventRunner { config, deps, configs, delivery, metrics, stop: tasks.stop_token() });
+    let recursion = Collection::new(deps.documents.clone());
+    let runner =
+        Arc::new(EventRunner { config, deps, configs, recursion, delivery, metrics, stop: tasks.stop_token() });
     let attempts = tasks.clone();
     tasks.spawn("event dispatcher", OnFailure::EndRole, async move {
         while let Some(permits) = runner.wait_for_work(&running).await {
@@ -59,6 +62,7 @@ struct EventRunner {
     config: Config,
     deps: Deps,
     configs: Collection<EventInvokeConfig>,
+    recursion: Collection<RecursionConfig>,
     delivery: Delivery,
     metrics: Metrics,
     stop: CancellationToken,
@@ -129,7 +133,7 @@ impl EventRunner {
         let config = self.config_of(&event).await;
         let retry = self.config.retry.for_function(config.as_ref());
         let started_unix_ms = (self.deps.now_unix_ms)();
-        if event.forwards >= RECURSIVE_INVOCATIONS_MAX {
+        if event.forwards >= RECURSIVE_INVOCATIONS_MAX && !self.may_recur(&event).await {
             return self.end(id, event, Condition::RecursiveLoop, None, config).await;
         }
         if retry.is_expired(&event, started_unix_ms) {
@@ -165,6 +169,12 @@ impl EventRunner {
                 None
             }
         }
+    }
+
+    /// Whether the event's function may be one of many that follow from each other; not, if nobody can say.
+    async fn may_recur(&self, event: &Event) -> bool {
+        let found = self.recursion.get(&RecursionConfig::path(&event.account, &event.name)).await;
+        found.is_ok_and(|found| found.is_some_and(|found| found.value.is_allowed()))
     }
 
     /// Takes an event out of the queue, and stores what it leaves behind.

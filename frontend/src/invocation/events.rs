@@ -9,6 +9,7 @@ use hearth_store::catalog::FunctionState;
 use hearth_store::event::Event;
 
 use crate::asynchronous::{EventInvoker, Outcome, Run};
+use crate::concurrency::Concurrency;
 use crate::invocation::{Answer, Invocation, Invoker};
 use crate::resolution::{Resolved, Resolver};
 use crate::validation::Qualifier;
@@ -16,6 +17,7 @@ use crate::validation::Qualifier;
 /// Looks an event's function up and invokes it.
 pub(crate) struct EventRuns {
     pub(crate) resolver: Resolver,
+    pub(crate) concurrency: Concurrency,
     pub(crate) invoker: Arc<Invoker>,
     pub(crate) capacity_wait: Duration,
 }
@@ -32,6 +34,11 @@ impl EventInvoker for EventRuns {
             Ok(None) => return Outcome::NoFunction,
             Err(failure) => return deferred(failure),
         };
+        match self.concurrency.limits(&event.account, &event.name).await {
+            Ok(limits) if limits.reserved == Some(0) => return Outcome::NoConcurrency,
+            Ok(_) => {}
+            Err(failure) => return deferred(failure),
+        }
         if record.state != FunctionState::Active {
             return deferred(format!("the function is in state {:?}", record.state));
         }
