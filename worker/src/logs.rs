@@ -4,6 +4,8 @@
 //! slot tasks ──write (never waits)──▶ queue ──▶ writer task ──▶ segment files ◀── read(after, limit, wait)
 //! ```
 //!
+//! A read sees all that was written before it began.
+//!
 //! Invariants: [`Logs::write`] does no I/O and never blocks: above [`QUEUE_MAX_BYTES`] it drops and counts, and the
 //! group says so. A line's number only grows, also over restarts and after all of a log was evicted. A torn
 //! record at the end of a file, left by a crash, is cut off when the log is opened.
@@ -14,7 +16,7 @@ mod store;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -95,12 +97,15 @@ pub(crate) struct Logs {
     queue: mpsc::Sender<(Arc<LogSource>, LogEntry)>,
     backlog: Arc<Backlog>,
     store: Arc<Mutex<LogStore>>,
+    /// Entries that left the queue and are in the files, since the start.
     flushed: watch::Receiver<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Backlog {
     bytes: AtomicUsize,
+    /// Entries that were put into the queue, since the start.
+    queued: AtomicU64,
     dropped: Mutex<BTreeMap<Arc<LogSource>, u64>>,
 }
 
@@ -122,14 +127,32 @@ impl Logs {
     pub(crate) fn write(&self, source: &Arc<LogSource>, entry: LogEntry) {
         let bytes = entry.text.len();
         let queued = self.backlog.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if queued + bytes > QUEUE_MAX_BYTES || self.queue.try_send((source.clone(), entry)).is_err() {
+        let kept = queued + bytes <= QUEUE_MAX_BYTES
+            && self
+                .queue
+                .try_reserve()
+                .map(|place| {
+                    // Counted before it can be taken out, so that no reader waits for less than there is.
+                    self.backlog.queued.fetch_add(1, Ordering::Release);
+                    place.send((source.clone(), entry));
+                })
+                .is_ok();
+        if !kept {
             self.backlog.bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.backlog.count_dropped(source);
         }
     }
 
+    /// Until all that was written so far is in the files.
+    async fn written(&self) {
+        let queued = self.backlog.queued.load(Ordering::Acquire);
+        // A writer that has ended writes no more: there is nothing to wait for.
+        let _ = self.flushed.clone().wait_for(|flushed| *flushed >= queued).await;
+    }
+
     /// Lines after `query.after`; waits for the first one if asked to.
     pub(crate) async fn read(&self, query: LogQuery) -> io::Result<LogPage> {
+        self.written().await;
         let mut flushed = self.flushed.clone();
         let give_up = tokio::time::sleep(query.wait.min(WAIT_MAX));
         tokio::pin!(give_up);
@@ -152,6 +175,7 @@ impl Logs {
 
     /// The groups of an account, or the streams of a group.
     pub(crate) async fn list(&self, query: LogListQuery) -> io::Result<LogList> {
+        self.written().await;
         let store = self.store.clone();
         let listed = spawn_blocking(move || {
             let store = store.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,10 +257,11 @@ impl Writer {
                 None => drop(batch.insert(source.key.clone(), vec![stamped])),
             }
         };
-        let mut bytes = 0;
+        let (mut bytes, mut taken) = (0, 0);
         let mut next = Some(first);
         while let Some((source, entry)) = next {
             bytes += entry.text.len();
+            taken += 1;
             add(&source, entry);
             next = self.entries.try_recv().ok();
         }
@@ -256,7 +281,7 @@ impl Writer {
             self.dropped.inc();
             error!(account = %key.account, group = %key.group, %error, "log lines were lost");
         }
-        self.flushed.send_modify(|flushes| *flushes += 1);
+        self.flushed.send_modify(|flushed| *flushed += taken);
         Ok(())
     }
 }

@@ -87,8 +87,7 @@ impl Api {
         let target = Target::read(&arn, NameForm::Namespaced, None, call.addressee(&self.config.region))?;
         if target.qualifier.is_some() {
             return Err(ApiError::invalid_parameter(
-                "Tags on function aliases and versions are not supported. Please specify either a function name or an \
-                 unqualified function ARN.",
+                "Tags on function aliases and versions are not supported. Please specify a function ARN.",
             ));
         }
         Ok(target.name)

@@ -93,5 +93,6 @@ async fn every_route_of_the_model_wants_a_signature_and_knows_its_name() {
     assert_eq!((unknown.0, unknown.1.as_str()), (404, "UnknownOperationException"));
     let method = platform.call("PATCH", PATH, &Value::Null).await.error();
     assert_eq!(method.1, "UnknownOperationException");
-    assert_eq!(hearth_frontend::routes().count(), 85 + 9);
+    let of_the_model = hearth_frontend::routes().filter(|route| !route.path.starts_with("/hearth/"));
+    assert_eq!(of_the_model.count(), 85);
 }
