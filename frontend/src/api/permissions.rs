@@ -86,6 +86,10 @@ impl Api {
         let target = call.target(&self.config.region, NameForm::Plain)?;
         let sid = call.route.parameter("StatementId", call.parts.uri.path()).into_owned();
         let _change = self.changes.lock(&call.key.account, &target.name).await;
+        if self.deps.catalog.get(&call.key.account, &target.name, Version::Latest).await?.is_none() {
+            let arn = function_arn(&self.config.region, &call.key.account, &target.name, None);
+            return Err(ApiError::new(Code::ResourceNotFoundException, format!("No policy found for: {arn}")));
+        }
         self.owner_of_policy(&call, &target).await?;
         let path = policy_path(&call, &target);
         let found = self.resource_policies.get(&path).await?.ok_or_else(|| {
