@@ -328,3 +328,8 @@ fn json(status: u16, value: &impl serde::Serialize) -> Result<Response, ApiError
     let response = Response::builder().status(status).header(http::header::CONTENT_TYPE, "application/json");
     response.body(Body::from(body)).map_err(ApiError::internal)
 }
+
+/// The reply of a change that has nothing to show.
+fn no_content() -> Result<Response, ApiError> {
+    Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal)
+}

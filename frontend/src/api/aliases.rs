@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::response::Response;
 use hearth_domain::{AccountId, AliasName, FunctionName, Version};
 use hearth_store::StoreFailure;
@@ -16,7 +15,7 @@ use super::call::Call;
 use super::changes::new_revision;
 use super::configuration::function_arn;
 use super::paging::{Page, after_marker, page_size};
-use super::{Api, json};
+use super::{Api, json, no_content};
 use crate::alias::{Alias, Share};
 use crate::belongings;
 use crate::errors::{ApiError, Code};
@@ -160,7 +159,7 @@ impl Api {
             belongings::remove(&*self.deps.documents, account, &function, Some(name.as_str())).await?;
             self.provisioner.changed();
         }
-        Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal)
+        no_content()
     }
 
     pub(super) async fn list_aliases(&self, call: Call) -> Result<Response, ApiError> {

@@ -1,14 +1,13 @@
 //! DeleteFunction.
 
-use axum::body::Body;
 use axum::response::Response;
 use hearth_domain::Version;
 use hearth_protocol::worker_manager::RetireRequest;
 use hearth_store::CatalogError;
 
-use super::Api;
 use super::call::Call;
 use super::configuration::function_arn;
+use super::{Api, no_content};
 use crate::belongings;
 use crate::errors::ApiError;
 use crate::validation::{NameForm, Qualifier};
@@ -60,6 +59,6 @@ impl Api {
         self.specs.forget(account, name);
         let retire = RetireRequest { account: account.clone(), name: name.clone(), version, keep: None };
         self.activator.retire(retire);
-        Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal)
+        no_content()
     }
 }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Body;
 use axum::response::Response;
 use hearth_daemon::Clock;
 use hearth_domain::{AccountId, FunctionName, Version};
@@ -16,7 +15,7 @@ use super::call::Call;
 use super::changes::modified_after;
 use super::configuration::function_arn;
 use super::paging::{Page, after_marker};
-use super::{Api, json};
+use super::{Api, json, no_content};
 use crate::asynchronous::channels::CreateError;
 use crate::asynchronous::configuration::EventInvokeConfig;
 use crate::asynchronous::target::{Home, Target as Destination};
@@ -122,7 +121,7 @@ impl Api {
         let target = call.target(&self.config.region, NameForm::Plain)?;
         let owner = Owner::of(&call.key.account, target);
         match self.event_invoke_configs.remove(&owner.path(), Expected::Present).await {
-            Ok(()) => Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal),
+            Ok(()) => no_content(),
             Err(CommitError::Unexpected { .. }) => Err(owner.unconfigured(&self.config.region)),
             Err(CommitError::Store(failure)) => Err(failure.into()),
         }

@@ -10,12 +10,11 @@ use axum::response::Response;
 use hearth_daemon::Clock;
 use hearth_domain::AccountId;
 use hearth_store::document::Found;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
 use super::code::CodeSource;
-use super::{Api, json};
+use super::{Api, json, no_content};
 use crate::errors::{ApiError, Code};
 use crate::layers::{LayerFilter, LayerName, LayerPolicy, LayerVersion, LayerVersionArn};
 use crate::validation::ValidationErrors;
@@ -253,9 +252,4 @@ fn refused(call: &Call, action: &str, resource: &str) -> ApiError {
         call.key.account
     );
     ApiError::new(Code::AccessDeniedException, text)
-}
-
-fn no_content() -> Result<Response, ApiError> {
-    let response = Response::builder().status(StatusCode::NO_CONTENT);
-    response.body(axum::body::Body::empty()).map_err(ApiError::internal)
 }

@@ -1,6 +1,5 @@
 //! AddPermission, RemovePermission, GetPolicy: resource policies of functions, versions and aliases.
 
-use axum::body::Body;
 use axum::response::Response;
 use hearth_domain::{AliasName, Version};
 use hearth_store::document::{CommitError, Expected};
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use super::call::Call;
 use super::changes::new_revision;
 use super::configuration::function_arn;
-use super::{Api, json as reply};
+use super::{Api, json as reply, no_content};
 use crate::errors::{ApiError, Code};
 use crate::resource_policy::{PermissionStatement, ResourcePolicy, principal};
 use crate::validation::{NameForm, Qualifier, Target, ValidationErrors};
@@ -110,7 +109,7 @@ impl Api {
             let policy = ResourcePolicy::new(statements, new_revision());
             stored(self.resource_policies.put(&path, &policy, expected).await)?;
         }
-        Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal)
+        no_content()
     }
 
     pub(super) async fn get_policy(&self, call: Call) -> Result<Response, ApiError> {

@@ -1,7 +1,6 @@
 //! PutProvisionedConcurrencyConfig, GetProvisionedConcurrencyConfig, DeleteProvisionedConcurrencyConfig,
 //! ListProvisionedConcurrencyConfigs.
 
-use axum::body::Body;
 use axum::response::Response;
 use hearth_daemon::Clock;
 use hearth_domain::{AccountId, FunctionName, Version};
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::call::Call;
 use super::configuration::function_arn;
 use super::paging::{Page, after_marker, page_size};
-use super::{Api, json};
+use super::{Api, json, no_content};
 use crate::calendar::last_modified;
 use crate::concurrency::{FunctionConcurrency, ProvisionedConfig};
 use crate::errors::{ApiError, Code};
@@ -86,7 +85,7 @@ impl Api {
         let text = text_of(&qualifier);
         self.concurrency.change(account, |all| Ok(all.stop_provisioning(&name, &text))).await?;
         self.provisioner.changed();
-        Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal)
+        no_content()
     }
 
     pub(super) async fn list_provisioned_concurrency(&self, call: Call) -> Result<Response, ApiError> {

@@ -1,6 +1,5 @@
 //! PutFunctionConcurrency, GetFunctionConcurrency, DeleteFunctionConcurrency, GetAccountSettings.
 
-use axum::body::Body;
 use axum::response::Response;
 use hearth_domain::limits::{BUNDLE_UNZIPPED_MAX_BYTES, BUNDLE_ZIP_MAX_BYTES};
 use hearth_domain::{AccountId, FunctionName, Version};
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::Call;
 use super::configuration::function_arn;
-use super::{Api, json};
+use super::{Api, json, no_content};
 use crate::concurrency::{ChangeError, ConcurrencyError};
 use crate::errors::ApiError;
 
@@ -83,7 +82,7 @@ impl Api {
         self.existing(account, &name).await?;
         let limit = self.config.account_concurrency;
         self.concurrency.change(account, |all| all.reserve(&name, None, limit)).await?;
-        Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal)
+        no_content()
     }
 
     /// What a function has reserved, as GetFunction shows it.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Body;
 use axum::response::Response;
 use hearth_domain::{FunctionName, Version};
 use hearth_store::FunctionRecord;
@@ -11,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::Call;
 use super::configuration::function_arn;
-use super::{Api, json};
+use super::{Api, json, no_content};
 use crate::errors::ApiError;
 use crate::sigv4::decoded;
 use crate::validation::{NameForm, Target};
@@ -78,7 +77,7 @@ impl Api {
             )));
         }
         self.deps.catalog.replace(record, &current.function.revision).await?;
-        Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal)
+        no_content()
     }
 
     /// The function whose ARN is in the path.

@@ -3,7 +3,6 @@
 //!
 //! Texts and codes are AWS's, as LocalStack recorded them (`test_lambda_api.snapshot.json`, TestLambdaUrl).
 
-use axum::body::Body;
 use axum::response::Response;
 use hearth_daemon::Clock;
 use hearth_domain::AliasName;
@@ -14,7 +13,7 @@ use uuid::Uuid;
 
 use super::call::Call;
 use super::paging::{Page, after_marker, page_size};
-use super::{Api, json};
+use super::{Api, json, no_content};
 use crate::calendar::last_modified;
 use crate::errors::{ApiError, Code};
 use crate::function_url::{AuthType, Cors, FunctionUrl, InvokeMode, URL_ID_CHARS, UrlOwner, url_of};
@@ -128,7 +127,7 @@ impl Api {
             Collection::<UrlOwner>::removing(&url.id, Expected::Anything),
         ];
         self.deps.documents.commit(changes).await?;
-        Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal)
+        no_content()
     }
 
     pub(super) async fn list_function_url_configs(&self, call: Call) -> Result<Response, ApiError> {

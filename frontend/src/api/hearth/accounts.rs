@@ -3,7 +3,6 @@
 //! The first account runs the platform: it makes the others and reaches into them. Every other one manages its own
 //! keys.
 
-use axum::body::Body;
 use axum::response::Response;
 use hearth_daemon::Clock;
 use hearth_domain::AccountId;
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::api::call::Call;
-use crate::api::{Api, json};
+use crate::api::{Api, json, no_content};
 use crate::errors::{ApiError, Code};
 use crate::identity::{Account, CustomPolicy, FIRST_ACCOUNT, Role, User};
 
@@ -160,7 +159,7 @@ impl Api {
         }
         let removed = self.identities.accounts.remove(account.as_str(), Expected::Anything).await;
         removed.map_err(|error| ApiError::internal(error.to_string()))?;
-        empty()
+        no_content()
     }
 
     async fn remove_all(&self, kind: &'static str, prefix: &str) -> Result<(), ApiError> {
@@ -216,7 +215,7 @@ impl Api {
     pub(in crate::api) async fn hearth_delete_key(&self, call: Call) -> Result<Response, ApiError> {
         let key = self.reachable_key(&call).await?;
         self.deps.catalog.remove_access_key(&key.id).await?;
-        empty()
+        no_content()
     }
 
     /// The key in the path. Nobody shuts themselves out: the key that signs can neither be disabled nor deleted.
@@ -253,8 +252,4 @@ fn operator_only(call: &Call) -> Result<(), ApiError> {
 
 fn account_id(text: &str) -> Result<AccountId, ApiError> {
     AccountId::new(text).map_err(|_| ApiError::invalid_parameter("An account is twelve decimal digits."))
-}
-
-fn empty() -> Result<Response, ApiError> {
-    Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal)
 }

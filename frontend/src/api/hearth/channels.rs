@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Body;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +10,7 @@ use hearth_store::message::Message;
 use serde::Serialize;
 
 use crate::api::call::Call;
-use crate::api::{Api, json};
+use crate::api::{Api, json, no_content};
 use crate::asynchronous::channels::CHANNELS_MAX;
 use crate::asynchronous::target::{ChannelKind, ChannelTarget, Home};
 use crate::errors::{ApiError, Code};
@@ -101,7 +100,7 @@ impl Api {
             let text = format!("{} has no message {text}.", target.arn);
             return Err(ApiError::new(Code::ResourceNotFoundException, text));
         }
-        Response::builder().status(204).body(Body::empty()).map_err(ApiError::internal)
+        no_content()
     }
 
     async fn channel_in_path(&self, call: &Call) -> Result<ChannelTarget, ApiError> {

@@ -5,9 +5,9 @@ use hearth_store::document::{CommitError, Found};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{NamedLayer, missing, no_content, refused, version_number};
+use super::{NamedLayer, missing, refused, version_number};
 use crate::api::call::Call;
-use crate::api::{Api, json};
+use crate::api::{Api, json, no_content};
 use crate::errors::{ApiError, Code};
 use crate::layers::{LayerPolicy, LayerStatement, LayerVersion, LayerVersionArn, PolicyChangeError};
 
