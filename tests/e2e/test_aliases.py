@@ -6,10 +6,9 @@ import time
 from collections import Counter
 
 import pytest
-from botocore.exceptions import ClientError
 
 import bundles
-from conftest import echo, invoke
+from conftest import echo, error_of, invoke, read_log
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function"
 QUICKLY = {"Delay": 0.05, "MaxAttempts": 200}
@@ -19,13 +18,6 @@ WHO = bundles.python(
     "    return {'env': os.environ['AWS_LAMBDA_FUNCTION_VERSION'], 'context': context.function_version,\n"
     "            'arn': context.invoked_function_arn, 'colour': os.environ.get('COLOUR')}\n"
 )
-
-
-def fails(call, **arguments):
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    response = caught.value.response
-    return response["Error"]["Code"], response["Error"]["Message"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def recolour(client, name, colour):
@@ -67,7 +59,7 @@ def test_an_alias_is_created_read_changed_listed_and_deleted(client, versioned):
     pages = client.get_paginator("list_aliases").paginate(FunctionName=name, PaginationConfig={"PageSize": 1})
     assert [[alias["Name"] for alias in page["Aliases"]] for page in pages] == [["next"], ["prod"]]
 
-    stale = fails(client.update_alias, FunctionName=name, Name="prod", RevisionId="wrong")
+    stale = error_of(client.update_alias, FunctionName=name, Name="prod", RevisionId="wrong")
     assert (stale[0], stale[2]) == ("PreconditionFailedException", 412)
     updated = client.update_alias(FunctionName=name, Name="prod", RoutingConfig={}, RevisionId=created["RevisionId"])
     assert "RoutingConfig" not in updated and updated["Description"] == "now"
@@ -78,9 +70,9 @@ def test_an_alias_is_created_read_changed_listed_and_deleted(client, versioned):
 
     assert client.delete_alias(FunctionName=name, Name="prod")["ResponseMetadata"]["HTTPStatusCode"] == 204
     assert client.delete_alias(FunctionName=name, Name="prod")["ResponseMetadata"]["HTTPStatusCode"] == 204
-    code, message, status = fails(client.get_alias, FunctionName=name, Name="prod")
+    code, message, status = error_of(client.get_alias, FunctionName=name, Name="prod")
     assert (code, message, status) == ("ResourceNotFoundException", f"Cannot find alias arn: {ARN}:{name}:prod", 404)
-    assert fails(client.update_alias, FunctionName=name, Name="prod")[1] == f"Alias not found: {ARN}:{name}:prod"
+    assert error_of(client.update_alias, FunctionName=name, Name="prod")[1] == f"Alias not found: {ARN}:{name}:prod"
 
 
 def test_what_no_alias_can_be(client, versioned):
@@ -88,7 +80,7 @@ def test_what_no_alias_can_be(client, versioned):
 
     def refused(weights=None, version="1", alias="bad", function=name):
         routing = {} if weights is None else {"RoutingConfig": {"AdditionalVersionWeights": weights}}
-        return fails(client.create_alias, FunctionName=function, Name=alias, FunctionVersion=version, **routing)
+        return error_of(client.create_alias, FunctionName=function, Name=alias, FunctionVersion=version, **routing)
 
     invalid = "InvalidParameterValueException"
     assert refused({"1": 0.1, "2": 0.1})[:2] == (invalid, "Number of items in AdditionalVersionWeights cannot be greater than 1")
@@ -104,8 +96,8 @@ def test_what_no_alias_can_be(client, versioned):
     assert refused(alias="123")[2] == 400
     client.create_alias(FunctionName=name, Name="bad", FunctionVersion="1")
     assert refused() == ("ResourceConflictException", f"Alias already exists: {ARN}:{name}:bad", 409)
-    assert fails(client.get_function, FunctionName=name, Qualifier="gone")[1] == f"Function not found: {ARN}:{name}:gone"
-    assert fails(client.invoke, FunctionName=f"{name}:gone")[1] == f"Function not found: {ARN}:{name}:gone"
+    assert error_of(client.get_function, FunctionName=name, Qualifier="gone")[1] == f"Function not found: {ARN}:{name}:gone"
+    assert error_of(client.invoke, FunctionName=f"{name}:gone")[1] == f"Function not found: {ARN}:{name}:gone"
 
 
 def test_an_alias_runs_the_version_it_names(client, versioned):
@@ -162,22 +154,14 @@ class follow:
     """A function's log, read by our own route until a line comes."""
 
     def __init__(self, client, name):
-        self.client, self.name, self.after, self.lines = client, name, "", []
+        self.client, self.name, self.after, self.lines = client, name, None, []
 
     def until(self, text, patience_s=20):
-        import botocore.auth
-        import botocore.awsrequest
-        import urllib.request
-
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
-            url = f"{self.client.meta.endpoint_url}/hearth/v1/functions/{self.name}/logs?waitMs=2000{self.after}"
-            request = botocore.awsrequest.AWSRequest("GET", url)
-            botocore.auth.SigV4Auth(self.client._request_signer._credentials, "lambda", "us-east-1").add_auth(request)
-            with urllib.request.urlopen(urllib.request.Request(url, headers=dict(request.headers)), timeout=30) as reply:
-                page = json.loads(reply.read())
+            page = read_log(self.client, self.name, 2000, self.after)
             self.lines += [line["text"] for line in page["lines"]]
-            self.after = f"&after={page['next']}"
+            self.after = page["next"]
             if any(text in line for line in self.lines):
                 return True
         raise AssertionError(f"{text!r} is not in {self.lines}")
@@ -188,7 +172,7 @@ def test_a_version_that_an_alias_names_stays(client, versioned):
     client.create_alias(FunctionName=name, Name="a", FunctionVersion="1")
     client.create_alias(FunctionName=name, Name="b", FunctionVersion="1", RoutingConfig={"AdditionalVersionWeights": {"2": 0.1}})
     for version, names in (("1", "[a, b]"), ("2", "[b]")):
-        code, message, status = fails(client.delete_function, FunctionName=name, Qualifier=version)
+        code, message, status = error_of(client.delete_function, FunctionName=name, Qualifier=version)
         assert (code, status) == ("ResourceConflictException", 409)
         assert message == f"Unable to delete version because the following aliases reference it: {names}"
     client.delete_alias(FunctionName=name, Name="b")
@@ -200,7 +184,7 @@ def test_a_deleted_function_leaves_no_alias_behind(client, deploy):
     name = deploy(echo)
     client.create_alias(FunctionName=name, Name="prod", FunctionVersion="$LATEST")
     client.delete_function(FunctionName=name)
-    assert fails(client.list_aliases, FunctionName=name)[0] == "ResourceNotFoundException"
+    assert error_of(client.list_aliases, FunctionName=name)[0] == "ResourceNotFoundException"
     deploy(echo, name=name)
     assert client.list_aliases(FunctionName=name)["Aliases"] == []
 
@@ -222,7 +206,7 @@ def test_revisions_change_as_at_aws(client, deploy):
     alias = client.create_alias(FunctionName=name, Name="a", FunctionVersion="1")
     assert alias["RevisionId"] not in (after, published["RevisionId"])
     assert (revision(), revision(Qualifier="1")) == (after, published["RevisionId"])
-    assert fails(client.publish_version, FunctionName=name, RevisionId=active)[0] == "PreconditionFailedException"
+    assert error_of(client.publish_version, FunctionName=name, RevisionId=active)[0] == "PreconditionFailedException"
     update = client.update_function_configuration(FunctionName=name, Description="x", RevisionId=after)
     client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=QUICKLY)
     assert revision() not in (after, update["RevisionId"])

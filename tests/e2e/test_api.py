@@ -13,19 +13,11 @@ import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
 import pytest
-from botocore.exceptions import ClientError
 
 import bundles
-from conftest import ROLE, echo, invoke
+from conftest import ROLE, echo, error_of, invoke
 
 AWS = Path(sys.executable).parent / "aws"
-
-
-def error_of(call, **arguments):
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    response = caught.value.response
-    return response["Error"]["Code"], response["Error"]["Message"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def test_create_get_update_delete(client, deploy):

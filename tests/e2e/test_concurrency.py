@@ -2,14 +2,11 @@
 
 import base64
 import concurrent.futures
-import json
-import time
 
-import pytest
 from botocore.exceptions import ClientError
 
 import bundles
-from conftest import echo, invoke
+from conftest import echo, error_of, eventually, invoke, read_log
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function"
 QUICKLY = {"Delay": 0.05, "MaxAttempts": 200}
@@ -22,13 +19,6 @@ KIND = bundles.python(
     "    time.sleep(event.get('s', 0))\n"
     "    return os.environ['AWS_LAMBDA_INITIALIZATION_TYPE']\n"
 )
-
-
-def fails(call, **arguments):
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    response = caught.value.response
-    return response["Error"]["Code"], response["Error"]["Message"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def attempt(client, name, event, **options):
@@ -49,11 +39,9 @@ def unreserved(client):
     return client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
 
 
-def until(condition, patience_s=30):
-    deadline = time.monotonic() + patience_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.1)
+def until(condition):
+    found = eventually(condition, timeout_s=30)
+    assert found, "it did not come about"
     return found
 
 
@@ -78,12 +66,12 @@ def test_what_cannot_be_reserved(client, deploy):
     put = client.put_function_concurrency
     limit = client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
     too_much = "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [100]."
-    assert fails(put, FunctionName=name, ReservedConcurrentExecutions=limit - 99) == ("InvalidParameterValueException", too_much, 400)
+    assert error_of(put, FunctionName=name, ReservedConcurrentExecutions=limit - 99) == ("InvalidParameterValueException", too_much, 400)
     put(FunctionName=name, ReservedConcurrentExecutions=limit - 100 - (limit - unreserved(client)))
     client.delete_function_concurrency(FunctionName=name)
-    missing = fails(put, FunctionName="nobody-knows-me", ReservedConcurrentExecutions=1)
+    missing = error_of(put, FunctionName="nobody-knows-me", ReservedConcurrentExecutions=1)
     assert missing == ("ResourceNotFoundException", f"Function not found: {ARN}:nobody-knows-me:$LATEST", 404)
-    qualified = fails(put, FunctionName=f"{ARN}:{name}:1", ReservedConcurrentExecutions=1)
+    qualified = error_of(put, FunctionName=f"{ARN}:{name}:1", ReservedConcurrentExecutions=1)
     assert qualified[0] == "InvalidParameterValueException"
     assert qualified[1].startswith("This operation is permitted on Lambda functions only. Aliases and versions do not")
 
@@ -121,16 +109,7 @@ def test_a_throttled_event_goes_back_to_the_queue_and_runs_later(client, deploy)
 
 
 def has_run(client, name):
-    import urllib.request
-
-    import botocore.auth
-    import botocore.awsrequest
-
-    url = f"{client.meta.endpoint_url}/hearth/v1/functions/{name}/logs?waitMs=1000"
-    request = botocore.awsrequest.AWSRequest("GET", url)
-    botocore.auth.SigV4Auth(client._request_signer._credentials, "lambda", "us-east-1").add_auth(request)
-    with urllib.request.urlopen(urllib.request.Request(url, headers=dict(request.headers)), timeout=30) as reply:
-        return any(line["text"].startswith("REPORT") for line in json.loads(reply.read())["lines"])
+    return any(line["text"].startswith("REPORT") for line in read_log(client, name, 1000)["lines"])
 
 
 def test_account_settings_are_what_is_used(client, deploy):
@@ -173,7 +152,7 @@ def test_provisioned_environments_are_ready_before_anybody_calls(client, deploy)
     assert "errorType" in attempt(client, name, {"exit": True}, Qualifier="1")
     assert until(lambda: ready(client, name, "1"))["AvailableProvisionedConcurrentExecutions"] == 2
     assert client.delete_provisioned_concurrency_config(FunctionName=name, Qualifier="1")["ResponseMetadata"]["HTTPStatusCode"] == 204
-    gone = fails(client.get_provisioned_concurrency_config, FunctionName=name, Qualifier="1")
+    gone = error_of(client.get_provisioned_concurrency_config, FunctionName=name, Qualifier="1")
     assert gone == ("ProvisionedConcurrencyConfigNotFoundException", "No Provisioned Concurrency Config found for this function", 404)
     assert unreserved(client) == before
 
@@ -183,7 +162,7 @@ def test_an_alias_provisions_what_it_names(client, deploy):
     client.publish_version(FunctionName=name)
     client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
     assert provision(client, name, "live", 1)["Status"] == "READY"
-    conflict = fails(client.put_provisioned_concurrency_config, FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=1)
+    conflict = error_of(client.put_provisioned_concurrency_config, FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=1)
     assert conflict == ("ResourceConflictException", "Version is pointed by a Provisioned Concurrency alias", 409)
     assert attempt(client, name, {}, Qualifier="live") == "provisioned-concurrency"
     client.update_function_configuration(FunctionName=name, Description="two")
@@ -200,14 +179,14 @@ def test_what_cannot_be_provisioned(client, deploy):
     name = deploy(bundles.python("raise RuntimeError('no')\n"))
     client.publish_version(FunctionName=name)
     put = client.put_provisioned_concurrency_config
-    latest = fails(put, FunctionName=name, Qualifier="$LATEST", ProvisionedConcurrentExecutions=1)
+    latest = error_of(put, FunctionName=name, Qualifier="$LATEST", ProvisionedConcurrentExecutions=1)
     assert latest[:2] == ("InvalidParameterValueException", "Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
-    version = fails(put, FunctionName=name, Qualifier="10", ProvisionedConcurrentExecutions=1)
+    version = error_of(put, FunctionName=name, Qualifier="10", ProvisionedConcurrentExecutions=1)
     assert version == ("ResourceNotFoundException", f"Function not found: {ARN}:{name}:10", 404)
-    alias = fails(put, FunctionName=name, Qualifier="gone", ProvisionedConcurrentExecutions=1)
+    alias = error_of(put, FunctionName=name, Qualifier="gone", ProvisionedConcurrentExecutions=1)
     assert alias == ("ResourceNotFoundException", f"Cannot find alias arn: {ARN}:{name}:gone", 404)
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
-    above = fails(put, FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=2)
+    above = error_of(put, FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=2)
     assert above[1] == "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function"
     failed = provision(client, name, "1", 1)
     assert (failed["Status"], failed["StatusReason"]) == ("FAILED", "FUNCTION_ERROR_INIT_FAILURE")
@@ -236,12 +215,12 @@ def test_tags_come_and_go(client, deploy):
     assert client.untag_resource(Resource=arn, TagKeys=["b c", "never"])["ResponseMetadata"]["HTTPStatusCode"] == 204
     assert client.list_tags(Resource=arn)["Tags"] == {"a": "2"}
     assert client.get_function_configuration(FunctionName=name)["RevisionId"] == revision
-    many = fails(client.tag_resource, Resource=arn, Tags={f"k{n}": "v" for n in range(50)})
+    many = error_of(client.tag_resource, Resource=arn, Tags={f"k{n}": "v" for n in range(50)})
     assert many == ("InvalidParameterValueException", "Number of tags exceeds resource tag limit.", 400)
-    isolation = fails(client.tag_resource, Resource=arn, Tags={"hearth:isolation": "kvm"})
+    isolation = error_of(client.tag_resource, Resource=arn, Tags={"hearth:isolation": "kvm"})
     assert isolation[0] == "InvalidParameterValueException" and "fixed" in isolation[1]
-    assert fails(client.tag_resource, Resource=f"{arn}:1", Tags={"a": "b"})[0] == "InvalidParameterValueException"
-    missing = fails(client.list_tags, Resource=f"{ARN}:nobody-knows-me")
+    assert error_of(client.tag_resource, Resource=f"{arn}:1", Tags={"a": "b"})[0] == "InvalidParameterValueException"
+    missing = error_of(client.list_tags, Resource=f"{ARN}:nobody-knows-me")
     assert missing == ("ResourceNotFoundException", f"Function not found: {ARN}:nobody-knows-me", 404)
 
 
@@ -256,9 +235,9 @@ def test_recursion_and_runtime_management(client, deploy):
     client.put_runtime_management_config(FunctionName=name, UpdateRuntimeOn="Manual", RuntimeVersionArn=runtime)
     assert client.get_runtime_management_config(FunctionName=name)["RuntimeVersionArn"] == runtime
     put = client.put_runtime_management_config
-    assert fails(put, FunctionName=name, UpdateRuntimeOn="Manual")[0] == "InvalidParameterValueException"
+    assert error_of(put, FunctionName=name, UpdateRuntimeOn="Manual")[0] == "InvalidParameterValueException"
     other = f"{runtime}-of-another-day"
-    assert fails(put, FunctionName=name, UpdateRuntimeOn="Manual", RuntimeVersionArn=other)[0] == "InvalidParameterValueException"
+    assert error_of(put, FunctionName=name, UpdateRuntimeOn="Manual", RuntimeVersionArn=other)[0] == "InvalidParameterValueException"
     client.delete_function(FunctionName=name)
     deploy(echo, name=name)
     assert client.get_runtime_management_config(FunctionName=name)["UpdateRuntimeOn"] == "Auto"

@@ -6,11 +6,10 @@ import json
 import urllib.request
 import uuid
 
-import botocore.exceptions
 import pytest
 
 import bundles
-from conftest import echo, invoke, isolation
+from conftest import echo, error_of, invoke, isolation
 
 
 @pytest.fixture
@@ -27,13 +26,6 @@ def layer(client):
     yield publish
     for name, number in published:
         client.delete_layer_version(LayerName=name, VersionNumber=number)
-
-
-def refusal(call, **arguments):
-    with pytest.raises(botocore.exceptions.ClientError) as caught:
-        call(**arguments)
-    error = caught.value.response
-    return error["Error"]["Code"], error["Error"]["Message"], error["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def name_of(version):
@@ -89,27 +81,27 @@ def test_numbers_are_never_used_again(client, layer):
 
 def test_what_is_not_there(client):
     gone = ("ResourceNotFoundException", "The resource you requested does not exist.", 404)
-    assert refusal(client.get_layer_version, LayerName="nobody", VersionNumber=1) == gone
+    assert error_of(client.get_layer_version, LayerName="nobody", VersionNumber=1) == gone
     arn = f"arn:aws:lambda:{client.meta.region_name}:000000000000:layer:nobody"
-    assert refusal(client.get_layer_version_by_arn, Arn=f"{arn}:1") == gone
-    code, text, status = refusal(client.get_layer_version_by_arn, Arn=arn)
+    assert error_of(client.get_layer_version_by_arn, Arn=f"{arn}:1") == gone
+    code, text, status = error_of(client.get_layer_version_by_arn, Arn=arn)
     assert (code, status) == ("ValidationException", 400) and "at 'arn' failed to satisfy constraint" in text
-    assert refusal(client.get_layer_version, LayerName="nobody", VersionNumber=0)[:2] == (
+    assert error_of(client.get_layer_version, LayerName="nobody", VersionNumber=0)[:2] == (
         "InvalidParameterValueException", "Layer Version Cannot be less than 1",
     )  # fmt: skip
-    code, text, _ = refusal(client.publish_layer_version, LayerName="nobody", Content={"S3Bucket": "b-c-d", "S3Key": "k"})
+    code, text, _ = error_of(client.publish_layer_version, LayerName="nobody", Content={"S3Bucket": "b-c-d", "S3Key": "k"})
     assert code == "InvalidParameterValueException" and "ZipFile" in text
-    assert refusal(client.publish_layer_version, LayerName="nobody", Content={"ZipFile": b"no zip"})[2] == 400
+    assert error_of(client.publish_layer_version, LayerName="nobody", Content={"ZipFile": b"no zip"})[2] == 400
     assert client.list_layer_versions(LayerName="nobody")["LayerVersions"] == []
 
 
 def test_permissions_of_a_version(client, layer):
     version = layer({"a": "1"})
     which = {"LayerName": name_of(version), "VersionNumber": 1}
-    missing = refusal(client.get_layer_version_policy, **which)
+    missing = error_of(client.get_layer_version_policy, **which)
     assert missing == ("ResourceNotFoundException", "No policy is associated with the given resource.", 404)
     nobody = {"LayerName": "nobody", "VersionNumber": 1}
-    assert refusal(client.get_layer_version_policy, **nobody)[1].startswith("Layer version arn:aws:lambda:")
+    assert error_of(client.get_layer_version_policy, **nobody)[1].startswith("Layer version arn:aws:lambda:")
 
     allow = {"StatementId": "s1", "Action": "lambda:GetLayerVersion", "Principal": "*"}
     added = client.add_layer_version_permission(**which, **allow)
@@ -122,10 +114,10 @@ def test_permissions_of_a_version(client, layer):
     assert policy["RevisionId"] == added["RevisionId"]
     assert json.loads(policy["Policy"]) == {"Version": "2012-10-17", "Id": "default", "Statement": [statement]}
 
-    code, text, status = refusal(client.add_layer_version_permission, **which, **allow)
+    code, text, status = error_of(client.add_layer_version_permission, **which, **allow)
     assert (code, status) == ("ResourceConflictException", 409) and text.startswith("The statement id (s1) provided already exists.")
     other = {**allow, "StatementId": "s2", "Principal": "111111111111"}
-    stale = refusal(client.add_layer_version_permission, **which, **other, RevisionId="wrong")
+    stale = error_of(client.add_layer_version_permission, **which, **other, RevisionId="wrong")
     assert stale == (
         "PreconditionFailedException",
         "The Revision Id provided does not match the latest Revision Id. Call the GetLayerPolicy API to retrieve the latest Revision Id",
@@ -133,7 +125,7 @@ def test_permissions_of_a_version(client, layer):
     )
     second = client.add_layer_version_permission(**which, **other, RevisionId=added["RevisionId"])
     assert json.loads(second["Statement"])["Principal"] == {"AWS": "arn:aws:iam::111111111111:root"}
-    assert refusal(client.remove_layer_version_permission, **which, StatementId="s3")[:2] == (
+    assert error_of(client.remove_layer_version_permission, **which, StatementId="s3")[:2] == (
         "ResourceNotFoundException", "Statement s3 is not found in resource policy.",
     )  # fmt: skip
     client.remove_layer_version_permission(**which, StatementId="s1", RevisionId=second["RevisionId"])
@@ -198,7 +190,7 @@ def test_layers_are_merged_under_opt(client, deploy, layer, python_runtime):
     client.update_function_configuration(FunctionName=name, Timeout=9)
     wait_updated(client, name)
     assert invoke(client, name, {"opt": opt})[0]["shared"] == "below"
-    gone = refusal(client.update_function_configuration, FunctionName=name, Layers=arns)
+    gone = error_of(client.update_function_configuration, FunctionName=name, Layers=arns)
     assert gone[:2] == ("InvalidParameterValueException", f"Layer version {arns[0]} does not exist.")
     client.update_function_configuration(FunctionName=name, Layers=[])
     wait_updated(client, name)
@@ -232,7 +224,7 @@ def test_layers_that_a_function_can_not_have(client, deploy, layer):
     two = layer({"a": "2"}, name=name_of(one))
 
     def why(*arns):
-        code, text, _ = refusal(client.update_function_configuration, FunctionName=name, Layers=list(arns))
+        code, text, _ = error_of(client.update_function_configuration, FunctionName=name, Layers=list(arns))
         return code, text
 
     both = (one["LayerVersionArn"], two["LayerVersionArn"])
@@ -264,5 +256,5 @@ def test_settings_are_echoed_as_recorded(client, deploy):
     assert shown["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"} and "Layers" not in shown
     plain = client.get_function_configuration(FunctionName=deploy(echo))
     assert plain["EphemeralStorage"] == {"Size": 512} and "Environment" not in plain
-    code, text, _ = refusal(client.update_function_code, FunctionName=name, ZipFile=echo, Architectures=["arm64"])
+    code, text, _ = error_of(client.update_function_code, FunctionName=name, ZipFile=echo, Architectures=["arm64"])
     assert code == "InvalidParameterValueException" and "arm64" in text
