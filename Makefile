@@ -2,8 +2,8 @@
 SHELL := /bin/bash
 .PHONY: build demo run test test-rust test-e2e test-v2 test-microvms test-nested test-clients guest-images lint fuzz figures packages packages-test packages-guest-image clean
 
-build: ## hearth, hearth-shim and hearth-vmm (both static) in target/release, and what Java needs, if it can be compiled
-	cargo build --release --locked -p hearth-cli
+build: ## hearth, hearth-bench, hearth-shim and hearth-vmm (the last two static) in target/release, and what Java needs, if it can be compiled
+	cargo build --release --locked -p hearth-cli -p hearth-benches --bin hearth --bin hearth-bench
 	cargo xtask shim --release
 	cargo xtask vmm --release
 	cargo xtask java --release

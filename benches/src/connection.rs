@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 /// A connection to one server.
-pub(crate) struct Connection {
+pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     address: String,
     credentials: Option<Credentials>,
@@ -18,7 +18,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects; with `keys`, every request is signed.
-    pub(crate) async fn open(address: &str, keys: Option<(String, String)>) -> Result<Self> {
+    pub async fn open(address: &str, keys: Option<(String, String)>) -> Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
@@ -33,7 +33,7 @@ impl Connection {
     }
 
     /// Sends a request and reads the whole answer.
-    pub(crate) async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Response<Bytes>> {
+    pub async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Response<Bytes>> {
         let mut request = Request::builder().method(method).uri(path).header("host", &self.address).body(body)?;
         if let Some(credentials) = &self.credentials {
             let uri = format!("http://{}{path}", self.address).parse()?;
@@ -46,7 +46,7 @@ impl Connection {
     }
 
     /// Invokes a function and checks that it answered `expected`.
-    pub(crate) async fn invoke(&mut self, name: &str, payload: &Bytes, expected: &Bytes) -> Result<()> {
+    pub async fn invoke(&mut self, name: &str, payload: &Bytes, expected: &Bytes) -> Result<()> {
         let path = format!("/2015-03-31/functions/{name}/invocations");
         let answer = self.send(Method::POST, &path, payload.clone()).await?;
         if !answer.status().is_success()

@@ -18,13 +18,13 @@ use crate::platform::release_binary;
 
 /// Memory that buys one whole CPU, so that what is timed is the platform and not the wait for the next slice of a small
 /// function's share.
-pub(crate) const ONE_CPU_MB: u32 = 1_769;
+pub const ONE_CPU_MB: u32 = 1_769;
 /// The smallest memory, for what is not timed.
-pub(crate) const SMALLEST_MB: u32 = 128;
+pub const SMALLEST_MB: u32 = 128;
 
 /// A language to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Language {
+pub enum Language {
     /// A static `bootstrap` on our Rust SDK.
     Provided,
     /// Python.
@@ -35,10 +35,10 @@ pub(crate) enum Language {
 
 impl Language {
     /// All.
-    pub(crate) const ALL: [Self; 3] = [Self::Provided, Self::Python, Self::Nodejs];
+    pub const ALL: [Self; 3] = [Self::Provided, Self::Python, Self::Nodejs];
 
     /// As the tables name it.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Provided => "provided",
             Self::Python => "python",
@@ -70,7 +70,7 @@ impl Language {
 }
 
 /// Creates a function of its own and waits until it can be invoked.
-pub(crate) async fn deploy(connection: &mut Connection, language: Language, name: &str, memory_mb: u32) -> Result<()> {
+pub async fn deploy(connection: &mut Connection, language: Language, name: &str, memory_mb: u32) -> Result<()> {
     let body = json!({
         "FunctionName": name, "Runtime": language.runtime()?, "Handler": "app.handler", "MemorySize": memory_mb,
         "Role": "arn:aws:iam::000000000000:role/lambda", "Code": {"ZipFile": STANDARD.encode(language.bundle()?)},
@@ -83,7 +83,7 @@ pub(crate) async fn deploy(connection: &mut Connection, language: Language, name
 }
 
 /// Changes the configuration, so that every environment of the function is retired and the next call starts cold.
-pub(crate) async fn retire_environments(connection: &mut Connection, name: &str, round: usize) -> Result<()> {
+pub async fn retire_environments(connection: &mut Connection, name: &str, round: usize) -> Result<()> {
     let path = format!("/2015-03-31/functions/{name}/configuration");
     let body = json!({"Environment": {"Variables": {"ROUND": round.to_string()}}});
     let answer = connection.send(Method::PUT, &path, Bytes::from(body.to_string())).await?;

@@ -1,5 +1,12 @@
-//! What the programs that measure share: quantiles, and memory of process trees.
+//! What the programs that measure share: a platform of their own, functions to call, signed connections, quantiles,
+//! memory of process trees, and reports with plots.
 #![forbid(unsafe_code)]
 
+pub mod connection;
+pub mod function;
+pub mod machine;
 pub mod memory;
+pub mod platform;
+pub mod plot;
+pub mod report;
 pub mod statistics;

@@ -7,20 +7,20 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// A running `hearth up`. Stopped with SIGTERM when dropped.
-pub(crate) struct Platform {
+pub struct Platform {
     process: Child,
     _directory: tempfile::TempDir,
     /// `host:port` of the HTTP API.
-    pub(crate) address: String,
+    pub address: String,
     /// Access key id and secret.
-    pub(crate) keys: (String, String),
+    pub keys: (String, String),
     /// How it isolates.
-    pub(crate) isolation: String,
+    pub isolation: String,
 }
 
 impl Platform {
     /// Starts one with `pool_size` and waits until it is ready.
-    pub(crate) fn start(pool_size: u32) -> Result<Self> {
+    pub fn start(pool_size: u32) -> Result<Self> {
         let hearth = release_binary("hearth")?;
         let isolation = chosen_isolation(&hearth)?;
         let directory = tempfile::tempdir()?;
@@ -41,7 +41,7 @@ impl Platform {
     }
 
     /// The process id of `hearth up`.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.process.id()
     }
 }
@@ -60,7 +60,7 @@ impl Drop for Platform {
 }
 
 /// `target/release/NAME`, beside this very program.
-pub(crate) fn release_binary(name: &str) -> Result<PathBuf> {
+pub fn release_binary(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let path = own.parent().unwrap_or(Path::new(".")).join(name);
     if !path.exists() {

@@ -1,19 +1,12 @@
-//! `hearth-bench`: how fast sandboxes start, how fast they come back from a snapshot, and what an idle one costs, on this
-//! machine. `hearth bench …` runs it. It drives the launchers directly: no platform, no network, nothing else in the way.
+//! `hearth-bench`: what Hearth costs and how fast it is, on this machine. `hearth bench JOB` runs it. Each job is a module
+//! with options of its own, shows how far it is, ends by itself and gives a report.
 //!
-//! Prints a table, and writes `JOB.json`, `JOB.svg` and `JOB.html` (with the plot in it, needing nothing else).
-//!
-//! Times are CLOCK_MONOTONIC's. In an emulated machine that counts instructions instead (`nested.sh -I`), a millisecond
-//! is a million of them.
+//! Times are CLOCK_MONOTONIC's. In an emulated machine that counts instructions instead (`tests/nested/machine.sh -I`), a
+//! millisecond is a million of them.
 #![forbid(unsafe_code)]
 
 mod arguments;
-mod bed;
-mod density;
-mod dialogue;
-mod plot;
-mod report;
-mod start;
+mod sandbox;
 
 use std::process::ExitCode;
 
@@ -21,8 +14,6 @@ use anyhow::Result;
 use clap::Parser;
 
 use crate::arguments::{Arguments, Job};
-use crate::bed::Bed;
-use crate::report::Report;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -36,16 +27,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
-    let (job, options) = arguments.job.options();
-    let mut report = Report::new(job, options);
-    for isolation in options.isolations() {
-        let bed = Bed::make(isolation, options)?;
-        match &arguments.job {
-            Job::Boot(_) => report.add_starts(isolation, start::boots(&bed, options).await?),
-            Job::Restore(_) => report.add_starts(isolation, start::restores(&bed, options).await?),
-            Job::Density(_) => report.add_density(isolation, density::measure(&bed, options).await?),
-        }
-    }
+    let report = match &arguments.job {
+        Job::Boot(options) => sandbox::boot(options).await?,
+        Job::Restore(options) => sandbox::restore(options).await?,
+        Job::Density(options) => sandbox::density(options).await?,
+    };
     report.tell();
-    report.write(&options.out)
+    report.write(&arguments.out)
 }

@@ -5,25 +5,25 @@ use anyhow::{Context, Result, ensure};
 use hearth_benches::memory::{self, Resident};
 use hearth_microvm::{Isolation, Sandbox};
 
-use crate::arguments::Options;
-use crate::bed::Bed;
-use crate::dialogue::Dialogue;
+use super::Options;
+use super::bed::Bed;
+use super::dialogue::Dialogue;
 
 /// Points of the curve at most.
 const POINTS: u32 = 20;
 
 /// The memory of `count` sandboxes, KiB.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Point {
-    pub(crate) count: u32,
+pub(super) struct Point {
+    pub(super) count: u32,
     /// As the processes' page tables say.
-    pub(crate) resident: Resident,
+    pub(super) resident: Resident,
     /// As the control groups are charged.
-    pub(crate) charged_kib: u64,
+    pub(super) charged_kib: u64,
 }
 
 /// Starts `options.count` sandboxes and takes the curve.
-pub(crate) async fn measure(bed: &Bed, options: &Options) -> Result<Vec<Point>> {
+pub(super) async fn measure(bed: &Bed, options: &Options) -> Result<Vec<Point>> {
     let snapshot = if bed.launcher.has_snapshots() { Some(bed.snapshot().await?) } else { None };
     let step = options.count.div_ceil(POINTS);
     let guest_bytes = if bed.launcher.isolation() == Isolation::Kvm { u64::from(bed.memory_mib) << 20 } else { 0 };

@@ -6,11 +6,11 @@ use anyhow::Result;
 use bytes::Bytes;
 use http::Method;
 
-use crate::connection::Connection;
 use crate::direct::Direct;
-use crate::function::{self, Language};
-use crate::platform::Platform;
-use crate::statistics::Samples;
+use hearth_benches::connection::Connection;
+use hearth_benches::function::{self, Language};
+use hearth_benches::platform::Platform;
+use hearth_benches::statistics::Samples;
 
 const ROUNDS: usize = 5;
 const CALLS_A_ROUND: usize = 1_000;

@@ -11,17 +11,17 @@ use hearth_microvm::process::{ProcessConfig, ProcessLauncher};
 use hearth_microvm::{BootSpec, Isolation, Launcher, Limits, RestoreSpec, Sandbox};
 use tempfile::TempDir;
 
-use crate::arguments::Options;
-use crate::dialogue::Dialogue;
+use super::Options;
+use super::dialogue::Dialogue;
 
 /// Memory of a microVM beyond what is asked for, MiB: what a worker adds.
 const GUEST_KERNEL_MIB: u32 = 32;
 const BYTES_PER_MIB: u64 = 1 << 20;
 
 /// See the module.
-pub(crate) struct Bed {
-    pub(crate) launcher: Arc<dyn Launcher>,
-    pub(crate) memory_mib: u32,
+pub(super) struct Bed {
+    pub(super) launcher: Arc<dyn Launcher>,
+    pub(super) memory_mib: u32,
     shim: PathBuf,
     image: Option<String>,
     directory: TempDir,
@@ -29,7 +29,7 @@ pub(crate) struct Bed {
 
 impl Bed {
     /// A launcher of this kind.
-    pub(crate) fn make(isolation: Isolation, options: &Options) -> Result<Self> {
+    pub(super) fn make(isolation: Isolation, options: &Options) -> Result<Self> {
         let directory = match &options.state {
             Some(parent) => TempDir::new_in(parent),
             None => TempDir::new(),
@@ -60,7 +60,7 @@ impl Bed {
     }
 
     /// Boots sandbox `id` and waits for its shim. With a directory for a snapshot if it is to be one.
-    pub(crate) async fn boot(&self, id: &str, snapshot_into: Option<PathBuf>) -> Result<(Box<dyn Sandbox>, Dialogue)> {
+    pub(super) async fn boot(&self, id: &str, snapshot_into: Option<PathBuf>) -> Result<(Box<dyn Sandbox>, Dialogue)> {
         let mut args = Vec::new();
         if self.launcher.isolation() == Isolation::Process {
             args.extend(["--runtime-api".into(), "127.0.0.1:0".into()]);
@@ -84,7 +84,7 @@ impl Bed {
     }
 
     /// Boots one sandbox and makes it a snapshot.
-    pub(crate) async fn snapshot(&self) -> Result<PathBuf> {
+    pub(super) async fn snapshot(&self) -> Result<PathBuf> {
         let isolation = self.launcher.isolation();
         ensure!(self.launcher.has_snapshots(), "{isolation} sandboxes have no snapshots: use --isolation kvm");
         let into = self.directory.path().join("snapshot");
@@ -97,7 +97,7 @@ impl Bed {
     }
 
     /// Restores sandbox `id` from a snapshot and waits until it is itself.
-    pub(crate) async fn restore(&self, id: &str, snapshot: &Path) -> Result<(Box<dyn Sandbox>, Dialogue)> {
+    pub(super) async fn restore(&self, id: &str, snapshot: &Path) -> Result<(Box<dyn Sandbox>, Dialogue)> {
         let spec = RestoreSpec {
             id: id.to_owned(),
             snapshot: snapshot.to_owned(),

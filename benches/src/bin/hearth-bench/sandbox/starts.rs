@@ -6,25 +6,25 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use hearth_benches::statistics::Samples;
 
-use crate::arguments::Options;
-use crate::bed::Bed;
+use super::Options;
+use super::bed::Bed;
 
 /// Starts that are not counted: they bring files and caches in, which later ones have for nothing.
 const WARM_UPS: u32 = 2;
 
 /// What was measured.
 #[derive(Debug, Default)]
-pub(crate) struct Starts {
+pub(super) struct Starts {
     /// From the call to the shim's word.
-    pub(crate) whole: Samples,
+    pub(super) whole: Samples,
     /// Of that, what the launcher took; the rest is the sandbox's own doing.
-    pub(crate) launcher: Samples,
+    pub(super) launcher: Samples,
     /// By the shim's own account: what a microVM had done at which time after its kernel's start.
-    pub(crate) phases: BTreeMap<u64, (String, Samples)>,
+    pub(super) phases: BTreeMap<u64, (String, Samples)>,
 }
 
 /// Boots.
-pub(crate) async fn boots(bed: &Bed, options: &Options) -> Result<Starts> {
+pub(super) async fn boots(bed: &Bed, options: &Options) -> Result<Starts> {
     let mut starts = Starts::default();
     for number in 0..WARM_UPS + options.count {
         let begun = Instant::now();
@@ -46,7 +46,7 @@ pub(crate) async fn boots(bed: &Bed, options: &Options) -> Result<Starts> {
 }
 
 /// Restores, all of one snapshot.
-pub(crate) async fn restores(bed: &Bed, options: &Options) -> Result<Starts> {
+pub(super) async fn restores(bed: &Bed, options: &Options) -> Result<Starts> {
     let snapshot = bed.snapshot().await?;
     let mut starts = Starts::default();
     for number in 0..WARM_UPS + options.count {

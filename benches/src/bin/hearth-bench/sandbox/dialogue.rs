@@ -16,20 +16,20 @@ use tokio::net::UnixStream;
 const WORD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A channel to a shim.
-pub(crate) struct Dialogue {
+pub(super) struct Dialogue {
     stream: UnixStream,
     buffer: BytesMut,
 }
 
 impl Dialogue {
     /// Takes the sandbox's channel.
-    pub(crate) fn with(sandbox: &mut dyn Sandbox) -> Result<Self> {
+    pub(super) fn with(sandbox: &mut dyn Sandbox) -> Result<Self> {
         let stream = sandbox.channel().context("the sandbox has no channel")?;
         Ok(Self { stream, buffer: BytesMut::new() })
     }
 
     /// Waits until the shim is up.
-    pub(crate) async fn ready(&mut self) -> Result<Ready> {
+    pub(super) async fn ready(&mut self) -> Result<Ready> {
         match self.next().await? {
             guest_message::Kind::Ready(ready) => Ok(ready),
             other => bail!("the shim said {other:?} instead of Ready"),
@@ -37,7 +37,7 @@ impl Dialogue {
     }
 
     /// Has the shim come to rest for a snapshot.
-    pub(crate) async fn prepare_snapshot(&mut self) -> Result<()> {
+    pub(super) async fn prepare_snapshot(&mut self) -> Result<()> {
         self.say(&PrepareSnapshot {}.into()).await?;
         match self.next().await? {
             guest_message::Kind::SnapshotReady(ready) if ready.error.is_none() => Ok(()),
@@ -46,7 +46,7 @@ impl Dialogue {
     }
 
     /// Tells a restored shim who it is now, and waits until it is that.
-    pub(crate) async fn restored(&mut self, host_name: &str) -> Result<()> {
+    pub(super) async fn restored(&mut self, host_name: &str) -> Result<()> {
         let mut entropy = [0; RESTORE_ENTROPY_BYTES];
         getrandom(&mut entropy, GetRandomFlags::empty())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

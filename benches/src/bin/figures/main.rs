@@ -5,22 +5,19 @@
 
 mod bwrap;
 mod cold;
-mod connection;
 mod density;
 mod direct;
-mod function;
-mod platform;
 mod warm;
 
 use anyhow::Result;
-use hearth_benches::{memory, statistics};
+use hearth_benches::machine;
 use serde_json::{Value, json};
 
 use crate::cold::Cold;
 use crate::density::Density;
-use crate::function::Language;
-use crate::platform::Platform;
 use crate::warm::Warm;
+use hearth_benches::function::Language;
+use hearth_benches::platform::Platform;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -29,7 +26,7 @@ async fn main() -> Result<()> {
     }
     let only = std::env::args().nth(1);
     let wanted = |job: &str| only.as_deref().is_none_or(|only| only == job);
-    let machine = machine();
+    let machine = machine::describe();
     println!("machine: {machine}");
     let mut report = vec![json!({"machine": machine})];
 
@@ -58,17 +55,6 @@ async fn main() -> Result<()> {
     std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
     println!("written: {path}");
     Ok(())
-}
-
-fn machine() -> String {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = read("/proc/loadavg");
-    format!(
-        "{cpus} CPUs, Linux {}, load {}",
-        read("/proc/sys/kernel/osrelease").trim(),
-        load.split(' ').next().unwrap_or("?")
-    )
 }
 
 fn show_warm(warm: &Warm) -> Value {

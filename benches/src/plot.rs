@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::statistics::Samples;
+
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 440.0;
 const LEFT: f64 = 70.0;
@@ -15,7 +17,7 @@ const TICKS: f64 = 6.0;
 
 /// How points are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// Straight.
     Line,
     /// Level until the next: a distribution.
@@ -24,19 +26,37 @@ pub(crate) enum Shape {
 
 /// One curve.
 #[derive(Debug)]
-pub(crate) struct Curve {
-    pub(crate) name: String,
-    pub(crate) points: Vec<(f64, f64)>,
-    pub(crate) shape: Shape,
+pub struct Curve {
+    /// As the legend calls it.
+    pub name: String,
+    /// Abscissa and ordinate, from left to right.
+    pub points: Vec<(f64, f64)>,
+    /// How they are joined.
+    pub shape: Shape,
+}
+
+impl Curve {
+    /// The share of samples that are not above each of them, in milliseconds.
+    #[must_use]
+    pub fn distribution(name: String, samples: &Samples) -> Self {
+        let sorted = samples.sorted_ms();
+        let share = |index: usize| (index + 1) as f64 / sorted.len() as f64;
+        let points = sorted.iter().enumerate().map(|(index, ms)| (*ms, share(index))).collect();
+        Self { name, points, shape: Shape::Steps }
+    }
 }
 
 /// Curves over one pair of axes, which both begin at 0.
 #[derive(Debug)]
-pub(crate) struct Plot<'a> {
-    pub(crate) title: &'a str,
-    pub(crate) x: &'a str,
-    pub(crate) y: &'a str,
-    pub(crate) curves: &'a [Curve],
+pub struct Plot {
+    /// What it shows.
+    pub title: String,
+    /// Name and unit of the horizontal axis.
+    pub x: String,
+    /// Name and unit of the vertical axis.
+    pub y: String,
+    /// What is drawn.
+    pub curves: Vec<Curve>,
 }
 
 /// One axis: from 0 to `end` in steps that are easy to read.
@@ -71,9 +91,10 @@ impl Axis {
     }
 }
 
-impl Plot<'_> {
+impl Plot {
     /// The whole picture.
-    pub(crate) fn svg(&self) -> String {
+    #[must_use]
+    pub fn svg(&self) -> String {
         let all = || self.curves.iter().flat_map(|curve| &curve.points);
         let (x, y) = (Axis::over(all().map(|point| point.0)), Axis::over(all().map(|point| point.1)));
         let at_x = |value: f64| LEFT + value / x.end * (WIDTH - LEFT - RIGHT);
@@ -93,9 +114,9 @@ impl Plot<'_> {
             line(&mut svg, (LEFT, at), (WIDTH - RIGHT, at));
             text(&mut svg, (LEFT - 8.0, at + 4.0), "end", &y.label(tick));
         }
-        text(&mut svg, (f64::midpoint(LEFT, WIDTH - RIGHT), HEIGHT - 12.0), "middle", self.x);
-        text(&mut svg, (LEFT - 8.0, TOP - 14.0), "start", self.y);
-        text(&mut svg, (WIDTH / 2.0, 20.0), "middle", self.title);
+        text(&mut svg, (f64::midpoint(LEFT, WIDTH - RIGHT), HEIGHT - 12.0), "middle", &self.x);
+        text(&mut svg, (LEFT - 8.0, TOP - 14.0), "start", &self.y);
+        text(&mut svg, (WIDTH / 2.0, 20.0), "middle", &self.title);
         for (number, (curve, colour)) in self.curves.iter().zip(COLOURS.iter().cycle()).enumerate() {
             let path = path(curve, at_x, at_y);
             let _ = writeln!(svg, "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>");
@@ -160,7 +181,8 @@ mod tests {
         let points = vec![(1.0, 0.5), (2.0, 1.0)];
         let curve = Curve { name: "a<b".to_owned(), points, shape: Shape::Steps };
         assert_eq!(path(&curve, |x| x, |y| y), "M1.0,0.0 L1.0,0.5 L2.0,0.5 L2.0,1.0");
-        let svg = Plot { title: "t", x: "x", y: "y", curves: &[curve] }.svg();
+        let plot = Plot { title: "t".into(), x: "x".into(), y: "y".into(), curves: vec![curve] };
+        let svg = plot.svg();
         assert!(svg.contains("a&lt;b") && svg.ends_with("</svg>\n"));
     }
 }

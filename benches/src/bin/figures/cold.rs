@@ -6,10 +6,10 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use crate::bwrap;
-use crate::connection::Connection;
-use crate::function::{self, Language};
-use crate::platform::{Platform, release_binary};
-use crate::statistics::Samples;
+use hearth_benches::connection::Connection;
+use hearth_benches::function::{self, Language};
+use hearth_benches::platform::{Platform, release_binary};
+use hearth_benches::statistics::Samples;
 
 const STARTS: usize = 40;
 

@@ -3,10 +3,10 @@
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 
-use crate::connection::Connection;
-use crate::function::{self, Language};
-use crate::memory;
-use crate::platform::Platform;
+use hearth_benches::connection::Connection;
+use hearth_benches::function::{self, Language};
+use hearth_benches::memory;
+use hearth_benches::platform::Platform;
 
 const SLOTS: usize = 20;
 
