@@ -7,7 +7,7 @@
 //! policy, say, never a policy that waits for the next function of that name.
 
 use hearth_domain::{AccountId, FunctionName};
-use hearth_store::document::{Change, CommitError, DocumentPath, Expected, Stored};
+use hearth_store::document::{self, Change, CommitError, DocumentPath, Expected, Stored};
 use hearth_store::{Document, Documents, StoreFailure};
 
 use crate::alias::Alias;
@@ -25,8 +25,6 @@ const KINDS: &[&str] = &[
     ResourcePolicy::KIND,
     RuntimeManagement::KIND,
 ];
-/// Documents read at a time.
-const CHUNK: usize = 256;
 
 /// Removes all that belongs to a function, or only to one version or alias of it, in one commit. The caller holds the
 /// function's change lock.
@@ -46,17 +44,8 @@ pub async fn remove(
         if let Some(stored) = documents.get(&own).await? {
             changes.extend(removals(own, &stored));
         }
-        let below = format!("{owner}/");
-        let mut after = None;
-        loop {
-            let page = documents.scan(kind, &below, after.as_deref(), CHUNK).await?;
-            let full = page.len() == CHUNK;
-            after = page.last().map(|(path, _)| path.clone());
-            changes.extend(page.into_iter().flat_map(|(path, stored)| removals(DocumentPath { kind, path }, &stored)));
-            if !full {
-                break;
-            }
-        }
+        let below = document::all(documents, kind, &format!("{owner}/"), None).await?;
+        changes.extend(below.into_iter().flat_map(|(path, stored)| removals(DocumentPath { kind, path }, &stored)));
     }
     if changes.is_empty() {
         return Ok(());

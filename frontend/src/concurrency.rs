@@ -71,17 +71,8 @@ impl Concurrency {
 
     /// Every account that has set something aside.
     pub async fn all(&self) -> Result<Vec<(AccountId, Arc<AccountConcurrency>)>, StoreFailure> {
-        const CHUNK: usize = 256;
-        let (mut all, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let chunk = self.accounts.scan("", after.as_deref(), CHUNK).await?;
-            let last = chunk.len() < CHUNK;
-            after = chunk.last().map(|(path, _)| path.clone());
-            all.extend(chunk.into_iter().filter_map(|(path, found)| Some((path.parse().ok()?, found.value))));
-            if last {
-                return Ok(all);
-            }
-        }
+        let all = self.accounts.all("", None).await?;
+        Ok(all.into_iter().filter_map(|(path, found)| Some((path.parse().ok()?, found.value))).collect())
     }
 }
 

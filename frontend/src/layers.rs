@@ -24,8 +24,6 @@ pub use policy::{LayerPolicy, LayerStatement, PolicyChangeError};
 const VERSIONS_MAX: usize = 10_000;
 /// How often publishing begins anew because another number was taken meanwhile.
 const PUBLISH_TRIES: usize = 16;
-/// Documents read at a time.
-const CHUNK: usize = 256;
 
 /// What is known of a layer besides its versions. Stays when all of them are gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,15 +187,7 @@ impl Layers {
 
     /// The content of every version, whoever's it is: none of it may be cleaned up.
     pub async fn bundles(&self) -> Result<Vec<BundleDigest>, StoreFailure> {
-        let (mut bundles, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let page = self.versions.scan("", after.as_deref(), CHUNK).await?;
-            bundles.extend(page.iter().map(|(_, found)| found.value.bundle));
-            match page.into_iter().next_back() {
-                Some((path, _)) => after = Some(path),
-                None => return Ok(bundles),
-            }
-        }
+        Ok(self.versions.all("", None).await?.iter().map(|(_, found)| found.value.bundle).collect())
     }
 }
 

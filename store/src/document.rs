@@ -36,6 +36,26 @@ pub trait Documents: Send + Sync + 'static {
     async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError>;
 }
 
+/// Every document of `kind` whose path begins with `prefix`, from after `after` (exclusive), in the order of their paths.
+pub async fn all(
+    documents: &dyn Documents,
+    kind: &'static str,
+    prefix: &str,
+    after: Option<&str>,
+) -> Result<Vec<(String, Stored)>, StoreFailure> {
+    let mut all = documents.scan(kind, prefix, after, CHUNK).await?;
+    let mut full = all.len() == CHUNK;
+    while full {
+        let page = documents.scan(kind, prefix, all.last().map(|(path, _)| path.as_str()), CHUNK).await?;
+        full = page.len() == CHUNK;
+        all.extend(page);
+    }
+    Ok(all)
+}
+
+/// Documents that an engine is asked for at a time.
+const CHUNK: usize = 256;
+
 /// Where a document lies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DocumentPath {
@@ -164,12 +184,12 @@ impl<T: Document> Collection<T> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Found<T>)>, StoreFailure> {
-        let stored = self.documents.scan(T::KIND, prefix, after, limit).await?;
-        let found = |(path, stored): (String, Stored)| {
-            let found = self.found(&path, &stored)?;
-            Ok((path, found))
-        };
-        stored.into_iter().map(found).collect()
+        self.found_in(self.documents.scan(T::KIND, prefix, after, limit).await?)
+    }
+
+    /// Every document whose path begins with `prefix`, in the order of their paths, from after `after` (exclusive).
+    pub async fn all(&self, prefix: &str, after: Option<&str>) -> Result<Vec<(String, Found<T>)>, StoreFailure> {
+        self.found_in(all(&*self.documents, T::KIND, prefix, after).await?)
     }
 
     /// Stores a document.
@@ -197,6 +217,14 @@ impl<T: Document> Collection<T> {
 
     fn path(path: &str) -> DocumentPath {
         DocumentPath { kind: T::KIND, path: path.to_owned() }
+    }
+
+    fn found_in(&self, stored: Vec<(String, Stored)>) -> Result<Vec<(String, Found<T>)>, StoreFailure> {
+        let found = |(path, stored): (String, Stored)| {
+            let found = self.found(&path, &stored)?;
+            Ok((path, found))
+        };
+        stored.into_iter().map(found).collect()
     }
 
     fn found(&self, path: &str, stored: &Stored) -> Result<Found<T>, StoreFailure> {

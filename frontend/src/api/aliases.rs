@@ -23,8 +23,6 @@ use crate::validation::{NameForm, ValidationErrors};
 
 /// Most versions beside the one an alias names (AWS: "Number of items in AdditionalVersionWeights …").
 const SHARES_MAX: usize = 1;
-/// Aliases read at a time.
-const CHUNK: usize = 256;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -203,16 +201,9 @@ impl Api {
         after: Option<&str>,
     ) -> Result<Vec<Arc<Alias>>, StoreFailure> {
         let prefix = Alias::path_of_all(account, function);
-        let (mut all, mut after) = (Vec::new(), after.map(|name| format!("{prefix}{name}")));
-        loop {
-            let chunk = self.aliases.scan(&prefix, after.as_deref(), CHUNK).await?;
-            let last = chunk.len() < CHUNK;
-            after = chunk.last().map(|(path, _)| path.clone());
-            all.extend(chunk.into_iter().map(|(_, found)| found.value));
-            if last {
-                return Ok(all);
-            }
-        }
+        let after = after.map(|name| format!("{prefix}{name}"));
+        let all = self.aliases.all(&prefix, after.as_deref()).await?;
+        Ok(all.into_iter().map(|(_, found)| found.value).collect())
     }
 
     /// The name in the path of an operation on functions as such.

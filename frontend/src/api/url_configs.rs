@@ -23,8 +23,6 @@ const NO_FUNCTION: &str = "Function does not exist";
 const NO_CONFIG: &str = "The resource you requested does not exist.";
 /// The service model's `FunctionUrlQualifier`.
 const QUALIFIER_PATTERN: &str = r"((?!^\d+$)^[0-9a-zA-Z-_]+$)";
-/// URLs read at a time; a function has one for itself and one for each alias.
-const CHUNK: usize = 256;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -134,23 +132,15 @@ impl Api {
         let target = call.target(&self.config.region, NameForm::Plain)?;
         let (account, function) = (call.key.account.clone(), target.name);
         let mut page = Page::new(page_size(&call)?);
-        let mut after = after_marker(&call)?.map(|path| format!("{account}/{function}/{path}"));
+        let after = after_marker(&call)?.map(|path| format!("{account}/{function}/{path}"));
         self.check_url_owner(
             &UrlOwner { account: account.clone(), function: function.clone(), alias: None },
             NO_FUNCTION,
         )
         .await?;
         let prefix = format!("{account}/{function}/");
-        while !page.is_full() {
-            let found = self.urls.scan(&prefix, after.as_deref(), CHUNK).await?;
-            let last = found.len() < CHUNK;
-            after = found.last().map(|(path, _)| path.clone());
-            for (path, url) in found {
-                page.add((path[prefix.len()..].to_owned(), url.value));
-            }
-            if last {
-                break;
-            }
+        for (path, url) in self.urls.all(&prefix, after.as_deref()).await? {
+            page.add((path[prefix.len()..].to_owned(), url.value));
         }
         let (urls, next_marker) = page.finish(|(qualifier, _)| qualifier.clone());
         let views = urls.iter().map(|(qualifier, url)| {

@@ -7,7 +7,7 @@ use axum::response::Response;
 use hearth_daemon::Clock;
 use hearth_domain::AccountId;
 use hearth_store::catalog::AccessKey;
-use hearth_store::document::{Change, CommitError, DocumentPath, Expected};
+use hearth_store::document::{self, Change, CommitError, DocumentPath, Expected};
 use hearth_store::{Document, StoreFailure};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -17,8 +17,6 @@ use crate::api::{Api, json, no_content};
 use crate::errors::{ApiError, Code};
 use crate::identity::{Account, CustomPolicy, FIRST_ACCOUNT, Role, User};
 
-/// Documents read at a time.
-const CHUNK: usize = 256;
 /// Most accounts. Ours.
 const ACCOUNTS_MAX: usize = 10_000;
 /// Longest name of an account, characters.
@@ -163,16 +161,14 @@ impl Api {
     }
 
     async fn remove_all(&self, kind: &'static str, prefix: &str) -> Result<(), ApiError> {
-        loop {
-            let page = self.deps.documents.scan(kind, prefix, None, CHUNK).await?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            let removal =
-                |(path, _)| Change { path: DocumentPath { kind, path }, value: None, expected: Expected::Anything };
-            let committed = self.deps.documents.commit(page.into_iter().map(removal).collect()).await;
-            committed.map_err(|error| StoreFailure::new("remove an account's documents", error))?;
+        let all = document::all(&*self.deps.documents, kind, prefix, None).await?;
+        if all.is_empty() {
+            return Ok(());
         }
+        let removal =
+            |(path, _)| Change { path: DocumentPath { kind, path }, value: None, expected: Expected::Anything };
+        let committed = self.deps.documents.commit(all.into_iter().map(removal).collect()).await;
+        Ok(committed.map_err(|error| StoreFailure::new("remove an account's documents", error))?)
     }
 
     /// `GET /hearth/v1/keys?account=`

@@ -17,8 +17,6 @@ use crate::policy::{ManagedPolicy, PolicyKind, managed_policies, managed_policy}
 
 /// Longest managed policy, characters without white space (IAM user guide, "IAM and AWS STS quotas").
 const DOCUMENT_MAX_CHARS: usize = 6_144;
-/// Holders looked at a page.
-const CHUNK: usize = 256;
 /// The only version a policy has.
 const VERSION: &str = "v1";
 
@@ -102,26 +100,12 @@ impl Api {
 
     /// How many users and roles have it attached.
     async fn attachments(&self, account: &AccountId, arn: &str) -> Result<usize, ApiError> {
-        let (mut count, prefix) = (0, format!("{account}/"));
+        let prefix = format!("{account}/");
         let has = |attached: &[String]| attached.iter().any(|attached| attached == arn);
-        let mut after = None;
-        loop {
-            let page = self.identities.users.scan(&prefix, after.as_deref(), CHUNK).await?;
-            count += page.iter().filter(|(_, user)| has(&user.value.policies.attached)).count();
-            match page.last() {
-                Some((last, _)) if page.len() == CHUNK => after = Some(last.clone()),
-                _ => break,
-            }
-        }
-        let mut after = None;
-        loop {
-            let page = self.identities.roles.scan(&prefix, after.as_deref(), CHUNK).await?;
-            count += page.iter().filter(|(_, role)| has(&role.value.policies.attached)).count();
-            match page.last() {
-                Some((last, _)) if page.len() == CHUNK => after = Some(last.clone()),
-                _ => return Ok(count),
-            }
-        }
+        let (users, roles) =
+            (self.identities.users.all(&prefix, None).await?, self.identities.roles.all(&prefix, None).await?);
+        let of_users = users.iter().filter(|(_, user)| has(&user.value.policies.attached)).count();
+        Ok(of_users + roles.iter().filter(|(_, role)| has(&role.value.policies.attached)).count())
     }
 }
 
