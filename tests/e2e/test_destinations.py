@@ -1,7 +1,6 @@
 """Where events go that ended: destinations, dead-letter queues, event buses; and how each function says so."""
 
 import json
-import time
 import uuid
 from pathlib import Path
 
@@ -61,36 +60,6 @@ def filled(value, names):
     for name, filling in names.items():
         text = text.replace("{" + name + "}", filling)
     return json.loads(text)
-
-
-def replay(client, calls, names):
-    operations = {
-        "put": client.put_function_event_invoke_config,
-        "update": client.update_function_event_invoke_config,
-        "get": client.get_function_event_invoke_config,
-        "delete": client.delete_function_event_invoke_config,
-        "list": client.list_function_event_invoke_configs,
-    }
-    for call in filled(calls, names):
-        try:
-            answer = operations[call["operation"]](**call["request"])
-        except client.exceptions.ClientError as error:
-            said = error.response
-            seen = [said["Error"]["Code"], said["ResponseMetadata"]["HTTPStatusCode"], said["Error"]["Message"]]
-            assert seen == call.get("error"), call["name"]
-            continue
-        assert answer.pop("ResponseMetadata")["HTTPStatusCode"] == (204 if call["operation"] == "delete" else 200)
-        for config in answer.get("FunctionEventInvokeConfigs", [answer] if "FunctionArn" in answer else []):
-            assert abs(config.pop("LastModified").timestamp() - time.time()) < 300
-        assert answer == call.get("answer"), call["name"]
-
-
-def test_event_invoke_configurations_are_as_recorded_at_aws(client, deploy):
-    name, other = deploy(FUNCTION), deploy(FUNCTION)
-    version = client.publish_version(FunctionName=name)["Version"]
-    client.create_alias(FunctionName=name, Name="eventinvokealias", FunctionVersion=version)
-    names = {"region": REGION, "account": ACCOUNT, "f": name, "other": other, "alias": "eventinvokealias"}
-    replay(client, json.loads((FACTS / "event-invoke-config.json").read_text())["calls"], names)
 
 
 def test_configurations_are_listed_in_pages_and_go_with_their_function(client, deploy):

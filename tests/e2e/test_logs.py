@@ -10,11 +10,10 @@ from pathlib import Path
 
 import boto3
 import botocore.config
-import botocore.exceptions
 import pytest
 
 import bundles
-from conftest import eventually, invoke
+from conftest import error_of, eventually, invoke
 
 TALKS = bundles.python(
     """
@@ -41,13 +40,6 @@ def logs(shared):
     keys = {"aws_access_key_id": key, "aws_secret_access_key": secret, "region_name": "us-east-1"}
     config = botocore.config.Config(retries={"total_max_attempts": 1})
     return boto3.client("logs", endpoint_url=shared.endpoint, config=config, **keys)
-
-
-def refusal(call, **arguments):
-    with pytest.raises(botocore.exceptions.ClientError) as caught:
-        call(**arguments)
-    error = caught.value.response
-    return error["Error"]["Code"], error["Error"]["Message"]
 
 
 def events(logs, group, **arguments):
@@ -86,7 +78,7 @@ def aws(shared, *arguments):
 def test_groups_streams_and_events(client, logs, deploy, python_runtime):
     name = deploy(TALKS, runtime=python_runtime)
     group = f"/aws/lambda/{name}"
-    assert refusal(logs.describe_log_streams, logGroupName=group)[0] == "ResourceNotFoundException"
+    assert error_of(logs.describe_log_streams, logGroupName=group)[0] == "ResourceNotFoundException"
     before = int(time.time() * 1000)
     seen, answer = invoke(client, name, {"say": "one"})
     invoke(client, name, {"say": "two"})
@@ -103,7 +95,7 @@ def test_groups_streams_and_events(client, logs, deploy, python_runtime):
     prefix = seen["stream"][:11]
     assert logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=prefix)["logStreams"]
     assert not logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="x")["logStreams"]
-    wrong = refusal(logs.describe_log_streams, logGroupName=group, logStreamNamePrefix=prefix, orderBy="LastEventTime")
+    wrong = error_of(logs.describe_log_streams, logGroupName=group, logStreamNamePrefix=prefix, orderBy="LastEventTime")
     assert wrong[0] == "InvalidParameterException"
 
     which = {"logGroupName": group, "logStreamName": seen["stream"]}
@@ -122,8 +114,8 @@ def test_groups_streams_and_events(client, logs, deploy, python_runtime):
     first = logs.get_log_events(**which, limit=3, startFromHead=True)
     rest = logs.get_log_events(**which, startFromHead=True, nextToken=first["nextForwardToken"])
     assert [event["message"] for event in first["events"] + rest["events"]] == lines
-    assert refusal(logs.get_log_events, logGroupName=group, logStreamName="x")[0] == "ResourceNotFoundException"
-    assert refusal(logs.get_log_events, **which, nextToken="x")[0] == "InvalidParameterException"
+    assert error_of(logs.get_log_events, logGroupName=group, logStreamName="x")[0] == "ResourceNotFoundException"
+    assert error_of(logs.get_log_events, **which, nextToken="x")[0] == "InvalidParameterException"
 
 
 def test_filters(client, logs, deploy, python_runtime):
@@ -149,26 +141,26 @@ def test_filters(client, logs, deploy, python_runtime):
     stream = everything[0]["logStreamName"]
     assert found("apple", logStreamNames=[stream]) == found("apple", logStreamNamePrefix=stream[:12])
     assert found("apple", logStreamNames=["other"]) == []
-    assert refusal(logs.filter_log_events, logGroupName=group, filterPattern='"open')[0] == "InvalidParameterException"
+    assert error_of(logs.filter_log_events, logGroupName=group, filterPattern='"open')[0] == "InvalidParameterException"
 
 
 def test_groups_are_created_bounded_and_deleted(client, logs, deploy, python_runtime):
     name = deploy(TALKS, runtime=python_runtime)
     group = f"/aws/lambda/{name}"
     logs.create_log_group(logGroupName=group)
-    assert refusal(logs.create_log_group, logGroupName=group)[0] == "ResourceAlreadyExistsException"
+    assert error_of(logs.create_log_group, logGroupName=group)[0] == "ResourceAlreadyExistsException"
     logs.put_retention_policy(logGroupName=group, retentionInDays=7)
     assert logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"][0]["retentionInDays"] == 7
-    assert refusal(logs.put_retention_policy, logGroupName=group, retentionInDays=8)[0] == "InvalidParameterException"
+    assert error_of(logs.put_retention_policy, logGroupName=group, retentionInDays=8)[0] == "InvalidParameterException"
     invoke(client, name, {"say": "before"})
     written(logs, group, "REPORT")
     logs.delete_log_group(logGroupName=group)
     assert logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"] == []
-    assert refusal(logs.filter_log_events, logGroupName=group)[0] == "ResourceNotFoundException"
+    assert error_of(logs.filter_log_events, logGroupName=group)[0] == "ResourceNotFoundException"
     invoke(client, name, {"say": "after"})
     assert not any("before" in event["message"] for event in written(logs, group, "after"))
-    assert refusal(logs.delete_log_group, logGroupName="nobody")[0] == "ResourceNotFoundException"
-    code, text = refusal(logs.put_log_events, logGroupName=group, logStreamName="s", logEvents=[{"timestamp": 1, "message": "m"}])
+    assert error_of(logs.delete_log_group, logGroupName="nobody")[0] == "ResourceNotFoundException"
+    code, text, _ = error_of(logs.put_log_events, logGroupName=group, logStreamName="s", logEvents=[{"timestamp": 1, "message": "m"}])
     assert code == "NotImplementedException" and "PutLogEvents" in text
 
 

@@ -4,20 +4,17 @@ import base64
 import http.client
 import json
 import time
-from pathlib import Path
 
 import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
 import pytest
-from botocore.exceptions import ClientError
 
 import bundles
 from conftest import Deployer
+from function_urls import STRANGERS, Url, value
 
-FACTS = Path(__file__).resolve().parents[1] / "aws-facts"
 MB = 1024 * 1024
-STRANGERS = {"Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"}
 
 MIRROR = bundles.python(
     """
@@ -58,43 +55,6 @@ def deployed(shared):
     deployer.clean()
 
 
-class Url:
-    """A function with a URL."""
-
-    def __init__(self, shared, name, auth="NONE", open_to_all=True, **settings):
-        self.shared, self.name = shared, name
-        client = shared.client()
-        self.config = client.create_function_url_config(FunctionName=name, AuthType=auth, **settings)
-        self.host = self.config["FunctionUrl"].removeprefix("http://").rstrip("/")
-        self.id = self.host.split(".")[0]
-        if open_to_all:
-            qualifier = {"Qualifier": settings["Qualifier"]} if "Qualifier" in settings else {}
-            client.add_permission(FunctionName=name, StatementId="url", **STRANGERS, **qualifier)
-
-    def connect(self):
-        return http.client.HTTPConnection("127.0.0.1", self.shared.port, timeout=60)
-
-    def ask(self, method="GET", target="/", body=None, headers=()):
-        """Status, headers as a list, body."""
-        connection = self.connect()
-        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-        connection.putheader("Host", self.host)
-        for header, value in dict(headers).items() if isinstance(headers, dict) else headers:
-            connection.putheader(header, value)
-        if body is not None:
-            connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body)
-        answer = connection.getresponse()
-        read = answer.read()
-        connection.close()
-        return answer.status, answer.getheaders(), read
-
-    def event(self, *args, **kwargs):
-        status, _, body = self.ask(*args, **kwargs)
-        assert status == 200, body
-        return json.loads(body)[0]
-
-
 @pytest.fixture(scope="module")
 def mirror(shared, deployed):
     return Url(shared, deployed(MIRROR, MemorySize=512))
@@ -104,10 +64,6 @@ def mirror(shared, deployed):
 def streams(shared, deployed, node_runtime):
     name = deployed(STREAMS, runtime=node_runtime, handler="index.handler", Timeout=20)
     return Url(shared, name, InvokeMode="RESPONSE_STREAM")
-
-
-def value(headers, name):
-    return next((value for known, value in headers if known.lower() == name), None)
 
 
 def test_life_of_a_configuration(client, deployed):
@@ -132,26 +88,6 @@ def test_life_of_a_configuration(client, deployed):
         with pytest.raises(client.exceptions.ResourceNotFoundException) as caught:
             gone(FunctionName=name)
         assert caught.value.response["Error"]["Message"] == "The resource you requested does not exist."
-
-
-def test_refusals_are_those_recorded_at_aws(client, deployed):
-    """Every refusal that LocalStack recorded, by code, status and text."""
-    name = deployed(MIRROR)
-    version = client.publish_version(FunctionName=name)["Version"]
-    client.create_alias(FunctionName=name, Name="urlalias", FunctionVersion=version)
-    known = {"{f}": name, "{alias}": "urlalias", "{region}": "us-east-1", "{account}": "000000000000"}
-    for call in json.loads((FACTS / "function-url-config.json").read_text())["calls"]:
-        request = dict(call["request"])
-        for mark, text in known.items():
-            request = {member: given.replace(mark, text) for member, given in request.items()}
-        if call["operation"] == "create":
-            request["AuthType"] = "NONE"
-        operation = "list_function_url_configs" if call["operation"] == "list" else f"{call['operation']}_function_url_config"
-        with pytest.raises(ClientError) as caught:
-            getattr(client, operation)(**request)
-        answer = caught.value.response
-        seen = [answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Message"]]
-        assert seen == call["error"], call["name"]
 
 
 def test_aliases_have_their_own_and_all_are_listed(client, shared, deployed):
