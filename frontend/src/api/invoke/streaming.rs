@@ -17,7 +17,7 @@ use http::{HeaderValue, header};
 use serde::Serialize;
 use tracing::error;
 
-use super::{InvocationType, check_active, read_headers, read_payload, reply, trace_id};
+use super::{InvocationType, check_active, read_headers, read_payload, reply, trace_id, unrun};
 use crate::api::Api;
 use crate::api::call::Call;
 use crate::errors::ApiError;
@@ -48,7 +48,7 @@ impl Api {
         let payload = read_payload(&call, invocation_type).await?;
         let version = record.function.version;
         if invocation_type == InvocationType::DryRun {
-            return reply(204, version, Body::empty());
+            return unrun(204);
         }
         let trace_id = trace_id(&call);
         let invocation = self.invocation(&call, &target, &record, payload, &trace_id, log_tail)?;
