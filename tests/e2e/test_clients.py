@@ -1,11 +1,13 @@
 """AWS's own clients, unmodified, against Hearth: as callers of the API and as runtimes of functions.
 
-`awslambdaric` and Rust's `lambda_runtime` are in test_runtimes.py. `aws-lambda-ric` for Node.js compiles curl when it is
+`awslambdaric` and Rust's `lambda_runtime` are in test_runtimes.py. The SDK for Rust is compiled for `tests/sdk-lambda`,
+which is a workspace of its own (80 s of one processor, once). `aws-lambda-ric` for Node.js compiles curl when it is
 installed, which takes minutes: `make test-clients` does that, and without it the test here is SKIPPED. Clients from
 registries that can't be reached where this project is tested (aws-lambda-go, aws_lambda_ric, aws-lambda-java-core) are
 not tested."""
 
 import json
+import os
 import shutil
 import subprocess
 import uuid
@@ -14,6 +16,7 @@ import pytest
 
 import bundles
 from conftest import invoke
+from function_urls import Url, value
 from platform_under_test import ROOT
 
 pytestmark = pytest.mark.parametrize("form", ["one"], indirect=True)
@@ -70,3 +73,63 @@ def test_the_official_runtime_client_for_node(client, deploy):
         assert invoke(client, name, {"n": n})[0] == {"n": n}
     got, answer = invoke(client, name, {"fail": True})
     assert answer["FunctionError"] == "Unhandled" and (got["errorType"], got["errorMessage"]) == ("Error", "as asked")
+
+
+CALLS = bundles.python("def handler(event, context):\n    print('seen')\n    if isinstance(event, dict) and 'fail' in event: raise ValueError(event['fail'])\n    return event\n")
+STREAMS = bundles.node(
+    """
+exports.handler = awslambda.streamifyResponse(async (event, stream) => {
+  stream.write("one");
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  if (event.fail) throw new Error("as asked");
+  stream.write("two");
+  stream.end();
+});
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def sdk_lambda():
+    """The program of tests/sdk-lambda."""
+    target = ROOT / "target/clients"
+    built = subprocess.run(
+        ["cargo", "build", "--quiet", "--locked", "--manifest-path", ROOT / "tests/sdk-lambda/Cargo.toml"],
+        env={**os.environ, "CARGO_TARGET_DIR": str(target)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    return target / "debug/sdk-lambda"
+
+
+def test_the_official_sdk_for_rust(shared, tmp_path, sdk_lambda, python_runtime, node_runtime):
+    """What is asked and what must come back is in tests/sdk-lambda: errors there are types, which only Rust sees."""
+    given = [shared.endpoint, *shared.keys(), f"sdk-{uuid.uuid4().hex[:12]}"]
+    for runtime, code in ((python_runtime, CALLS), (node_runtime, STREAMS)):
+        zip_file = tmp_path / f"{runtime}.zip"
+        zip_file.write_bytes(code)
+        given += [runtime, str(zip_file)]
+    done = subprocess.run([sdk_lambda, *given], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_official_http_runtime_for_rust(shared, client, deploy, compiled):
+    """lambda_http behind a function URL, and called directly."""
+    url = Url(shared, deploy(bundles.bootstrap(compiled("rust-lambda-http")), runtime="provided.al2023", handler="bootstrap"))
+    sent = {"Content-Type": "text/plain", "Cookie": "a=b; c=d", "X-Asked": "yes"}
+    status, headers, body = url.ask("POST", "/some/path%20x?q=1&q=2&e=%C3%BC", "ü".encode(), sent)
+    told = json.loads(body)
+    assert (status, value(headers, "content-type"), value(headers, "x-twice")) == (201, "application/json", "one,two")
+    assert [value for name, value in headers if name.lower() == "set-cookie"] == ["a=b; Secure", "c=d"]
+    assert value(headers, "x-amzn-requestid") == told.pop("id")
+    assert told.pop("cookies") == ["a=b;c=d"]
+    assert told == {
+        "method": "POST", "path": "/some/path%20x", "query": [["e", "ü"], ["q", "1,2"]], "body": ["text", "ü"],
+    }  # fmt: skip
+    every_byte = bytes(range(256))
+    assert url.ask("PUT", "/mirror", every_byte, {"Content-Type": "application/octet-stream"})[::2] == (200, every_byte)
+    assert url.ask("GET", "/fail")[::2] == (502, b"Internal Server Error")
+    event = json.loads((ROOT / "tests/e2e/clients/request.json").read_text())
+    got, answer = invoke(client, url.name, event)
+    assert (got["statusCode"], got["isBase64Encoded"]) == (201, False) and answer.get("FunctionError") is None
+    told = json.loads(got["body"])
+    assert (told["method"], told["path"], told["body"]) == ("GET", "/by/invoke", ["empty", ""])
