@@ -1,61 +1,30 @@
-//! Which worker gets a new slot. Pure: a function of what is known about the fleet, nothing is remembered here.
+//! Which worker gets a new slot. Pure: it knows the workers as candidates, and nothing of slots or time.
 //!
 //! ```text
-//! all workers ──eligible, not refused──▶ rendezvous order of the function ──bounded load──▶ first few ──warmth──▶ one
+//! all workers ──kinds that can run it──▶ the function's order, parts without room left out ──▶ first few ──warmth──▶ one
 //! ```
 //!
 //! Rendezvous hashing (Thaler and Ravishankar, 1998) gives every function its own fixed order of the workers. The first whose
 //! load allows it is taken, so a function stays on as few workers as its load needs, and a worker that comes or goes moves
 //! only the functions it is first for. Among the first [`AFFINITY_WINDOW`] that have room, one that has the code unpacked
-//! and a sandbox booted goes first: never a worker further down the order, so that affinity stays.
+//! and a sandbox booted goes first: never a worker further down the order, so that affinity stays. Large fleets are
+//! ordered in [`Districts`], so that a decision looks at a few hundred workers at most however many there are.
 
+mod candidates;
+mod districts;
 mod load;
+mod ranking;
 pub(crate) mod rendezvous;
 
-pub use load::{LoadLimits, Need, Reserved, Room};
+pub use candidates::{Candidates, Kind};
+pub use districts::{DISTRICT_MAX, DISTRICT_MIN, Districts, Wanted};
+pub use load::{Free, LoadLimits, Need, Reserved, Standing};
+pub use ranking::Ranking;
 pub use rendezvous::{FunctionHash, WorkerHash};
-
-use hearth_protocol::placement::{Capacity, Load};
 
 /// How many of the first workers with room are compared by warmth. With one there would be no choice; with many the
 /// function would wander over the fleet after free pools.
 pub const AFFINITY_WINDOW: usize = 3;
-
-/// A worker that may be asked: it offers the runtime, reports, does not drain, and did not refuse this claim before.
-#[derive(Debug, Clone, Copy)]
-pub struct Candidate<K> {
-    /// What the caller knows it by.
-    pub key: K,
-    /// Its place in every function's order.
-    pub hash: WorkerHash,
-    /// What it has.
-    pub capacity: Capacity,
-    /// What of it was measured as used.
-    pub load: Load,
-    /// What of it is promised to slots.
-    pub reserved: Reserved,
-}
-
-/// The workers to compare by warmth, best affinity first: at most [`AFFINITY_WINDOW`], none if nobody has room. Workers whose
-/// CPU is busy are taken only if no other has room: CPU is shared, so a busy one is slow but not wrong.
-#[must_use]
-pub fn shortlist<K>(
-    function: FunctionHash,
-    need: Need,
-    limits: &LoadLimits,
-    candidates: impl Iterator<Item = Candidate<K>>,
-) -> Vec<K> {
-    let (mut calm, mut busy) = (Ranking::default(), Ranking::default());
-    for candidate in candidates {
-        let score = function.score(candidate.hash);
-        match limits.room(need, candidate.capacity, candidate.load, candidate.reserved) {
-            Room::Calm => calm.offer(score, candidate.key),
-            Room::Busy => busy.offer(score, candidate.key),
-            Room::None => {}
-        }
-    }
-    if calm.best.is_empty() { busy.into_keys() } else { calm.into_keys() }
-}
 
 /// The warmest of a shortlist; the earlier where two are alike.
 #[must_use]
@@ -82,32 +51,6 @@ pub struct Warmth {
 impl Warmth {
     fn score(self) -> u8 {
         u8::from(self.has_code) + u8::from(self.has_pooled)
-    }
-}
-
-/// The best few by score, best first.
-#[derive(Debug)]
-struct Ranking<K> {
-    best: Vec<(u64, K)>,
-}
-
-impl<K> Default for Ranking<K> {
-    fn default() -> Self {
-        Self { best: Vec::with_capacity(AFFINITY_WINDOW + 1) }
-    }
-}
-
-impl<K> Ranking<K> {
-    fn offer(&mut self, score: u64, key: K) {
-        let place = self.best.partition_point(|(known, _)| *known >= score);
-        if place < AFFINITY_WINDOW {
-            self.best.insert(place, (score, key));
-            self.best.truncate(AFFINITY_WINDOW);
-        }
-    }
-
-    fn into_keys(self) -> Vec<K> {
-        self.best.into_iter().map(|(_, key)| key).collect()
     }
 }
 

@@ -43,7 +43,7 @@ mod report;
 mod slot;
 mod token;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use hearth_domain::{ClaimId, HolderId, Moment, SlotId, WorkerId};
 
@@ -54,6 +54,7 @@ pub use outbox::Outbox;
 pub use recovery::{RecoverError, RecoverTicket};
 pub use report::ReportError;
 
+use crate::allocation::Candidates;
 use agenda::Agenda;
 use claim::Claim;
 use demand::Demand;
@@ -70,11 +71,15 @@ pub struct Ledger {
     tokens: Tokens,
     ids: SlotIds,
     workers: BTreeMap<WorkerId, KnownWorker>,
-    slots: BTreeMap<SlotId, Slot>,
+    /// The workers that are not lost.
+    candidates: Candidates<WorkerId>,
+    slots: HashMap<SlotId, Slot>,
     claims: BTreeMap<ClaimId, Claim>,
     recoveries: BTreeMap<HolderId, Recovery>,
     demand: Demand,
     agenda: Agenda<Deadline>,
+    /// When finished claims are forgotten.
+    forgetting: Agenda<ClaimId>,
 }
 
 /// What a new ledger starts from.
@@ -89,16 +94,14 @@ pub struct Start {
 }
 
 /// What is due at a moment.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Deadline {
     /// The time after the start is over in which claims wait.
     Settle,
     /// A lease is gone.
     Lease(SlotId),
-    /// A worker is lost, or lost for so long that it is forgotten.
+    /// A worker is avoided, is so no more, is lost, or lost for so long that it is forgotten.
     Worker(WorkerId),
-    /// A finished claim is forgotten.
-    Claim(ClaimId),
 }
 
 impl Start {
@@ -124,18 +127,20 @@ impl Ledger {
             tokens: Tokens::from(start.token_floor),
             ids: SlotIds::from(start.seed),
             workers: BTreeMap::new(),
-            slots: BTreeMap::new(),
+            candidates: Candidates::default(),
+            slots: HashMap::new(),
             claims: BTreeMap::new(),
             recoveries: BTreeMap::new(),
             demand: Demand::default(),
             agenda,
+            forgetting: Agenda::default(),
         }
     }
 
-    /// When [`Self::on_deadline`] is to be called next.
+    /// When [`Self::on_deadline`] is to be called next; nothing may be due yet then.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.agenda.next()
+        [self.agenda.next(), self.forgetting.next()].into_iter().flatten().min()
     }
 
     /// Does what is due at `now`.
@@ -144,9 +149,11 @@ impl Ledger {
             match deadline {
                 Deadline::Settle => self.settle(now, out),
                 Deadline::Lease(slot) => self.lease_gone(slot, out),
-                Deadline::Worker(worker) => self.worker_silent(now, &worker, out),
-                Deadline::Claim(claim) => drop(self.claims.remove(&claim)),
+                Deadline::Worker(worker) => self.worker_waited(now, &worker, out),
             }
+        }
+        while let Some(claim) = self.forgetting.take_due(now) {
+            self.claims.remove(&claim);
         }
     }
 

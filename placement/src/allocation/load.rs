@@ -35,15 +35,24 @@ pub struct LoadLimits {
     pub measured_cpu_percent: u32,
 }
 
-/// What a worker can do for one more slot.
+/// What there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Free {
+    /// Memory, MB.
+    pub memory_mb: u64,
+    /// CPU, thousandths of one.
+    pub milli_cpus: u64,
+}
+
+/// What a worker has room for; or, of several workers, the most that any of them has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
-    /// There is room.
-    Calm,
-    /// There is room, but the CPU is busy.
-    Busy,
-    /// There is none.
-    None,
+pub struct Standing {
+    /// Nothing where its CPU is busy.
+    calm: Free,
+    /// Busy or not.
+    any: Free,
+    /// If it had no slots.
+    empty: Free,
 }
 
 impl Default for LoadLimits {
@@ -54,20 +63,80 @@ impl Default for LoadLimits {
 }
 
 impl LoadLimits {
-    /// Whether one more slot fits.
+    /// What a worker that takes new slots has room for.
     #[must_use]
-    pub fn room(&self, need: Need, capacity: Capacity, load: Load, reserved: Reserved) -> Room {
-        let fits = reserved.slots < capacity.max_slots
-            && reserved.memory_mb + need.memory_mb <= capacity.promised_memory_mb
-            && reserved.milli_cpus + need.milli_cpus <= share(capacity.milli_cpus, self.reserved_cpu_percent)
+    pub fn standing(&self, capacity: Capacity, load: Load, reserved: Reserved) -> Standing {
+        let any = self.free(capacity, load, reserved);
+        let busy = load.milli_cpus > share(capacity.milli_cpus, self.measured_cpu_percent);
+        let calm = if busy { Free::default() } else { any };
+        Standing { calm, any, empty: self.free(capacity, Load::default(), Reserved::default()) }
+    }
+
+    fn free(&self, capacity: Capacity, load: Load, reserved: Reserved) -> Free {
+        let open = reserved.slots < capacity.max_slots
             && load.memory_mb <= share(capacity.memory_mb, self.measured_memory_percent);
-        if !fits {
-            Room::None
-        } else if load.milli_cpus > share(capacity.milli_cpus, self.measured_cpu_percent) {
-            Room::Busy
-        } else {
-            Room::Calm
+        if !open {
+            return Free::default();
         }
+        let milli_cpus = share(capacity.milli_cpus, self.reserved_cpu_percent);
+        Free {
+            memory_mb: capacity.promised_memory_mb.saturating_sub(reserved.memory_mb),
+            milli_cpus: milli_cpus.saturating_sub(reserved.milli_cpus),
+        }
+    }
+}
+
+impl Free {
+    fn holds(self, need: Need) -> bool {
+        need.memory_mb <= self.memory_mb && need.milli_cpus <= self.milli_cpus
+    }
+
+    fn most(self, other: Self) -> Self {
+        Self { memory_mb: self.memory_mb.max(other.memory_mb), milli_cpus: self.milli_cpus.max(other.milli_cpus) }
+    }
+
+    fn falls_from(self, before: Self, most: Self) -> bool {
+        let falls = |now: u64, before: u64, most: u64| now < before && before == most;
+        falls(self.memory_mb, before.memory_mb, most.memory_mb)
+            || falls(self.milli_cpus, before.milli_cpus, most.milli_cpus)
+    }
+}
+
+impl Standing {
+    /// Takes no new slots, and would not if it were empty.
+    pub const CLOSED: Self = {
+        const NOTHING: Free = Free { memory_mb: 0, milli_cpus: 0 };
+        Self { calm: NOTHING, any: NOTHING, empty: NOTHING }
+    };
+
+    /// One more slot fits.
+    #[must_use]
+    pub fn has_room(&self, need: Need) -> bool {
+        self.any.holds(need)
+    }
+
+    /// One more slot fits, and the CPU is not busy.
+    #[must_use]
+    pub fn has_room_and_is_calm(&self, need: Need) -> bool {
+        self.calm.holds(need)
+    }
+
+    /// One slot fits if there is no other.
+    #[must_use]
+    pub fn has_room_when_empty(&self, need: Need) -> bool {
+        self.empty.holds(need)
+    }
+
+    /// The most of each.
+    pub(super) fn most(self, other: Self) -> Self {
+        Self { calm: self.calm.most(other.calm), any: self.any.most(other.any), empty: self.empty.most(other.empty) }
+    }
+
+    /// Whether a worker that stood as `before` and stands so now may have been why `most` is what it is.
+    pub(super) fn falls_from(self, before: Self, most: Self) -> bool {
+        self.calm.falls_from(before.calm, most.calm)
+            || self.any.falls_from(before.any, most.any)
+            || self.empty.falls_from(before.empty, most.empty)
     }
 }
 

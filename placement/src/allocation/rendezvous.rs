@@ -3,7 +3,7 @@
 use hearth_domain::{FunctionRef, WorkerId};
 
 /// Where a worker stands in the orders of all functions. Computed once per worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WorkerHash(u64);
 
 /// A function's part of the score. Neither version nor revision is in it: new code goes where the old one ran, next to
@@ -15,7 +15,13 @@ impl WorkerHash {
     /// The hash of a worker's id.
     #[must_use]
     pub fn of(worker: &WorkerId) -> Self {
-        Self(fnv1a(FNV_OFFSET, worker.as_str().as_bytes()))
+        Self(mix(fnv1a(FNV_OFFSET, worker.as_str().as_bytes())))
+    }
+
+    /// So many of its first bits.
+    pub(super) fn first_bits(self, count: u32) -> usize {
+        let shift = u64::BITS - count;
+        self.0.checked_shr(shift).map_or(0, |bits| usize::try_from(bits).unwrap_or(usize::MAX))
     }
 }
 
@@ -30,7 +36,13 @@ impl FunctionHash {
     /// How much the function prefers this worker.
     #[must_use]
     pub fn score(self, worker: WorkerHash) -> u64 {
-        mix(self.0 ^ mix(worker.0))
+        mix(self.0 ^ worker.0)
+    }
+
+    /// Which side of a fork the function prefers: 0 or 1.
+    pub(super) fn side(self, fork: u64) -> usize {
+        const FORKS: u64 = 0x5bf0_3635_dcf6_19e3;
+        usize::from(mix(self.0 ^ mix(fork ^ FORKS)) >> (u64::BITS - 1) == 1)
     }
 }
 

@@ -1,8 +1,11 @@
 //! Affinity and bounded load: where functions land, and how little moves when the fleet changes.
 
+mod districts;
+
 use std::collections::BTreeMap;
 
-use hearth_domain::{AccountId, FunctionName, FunctionRef, RevisionId, Version, WorkerId};
+use hearth_domain::{AccountId, FunctionName, FunctionRef, Isolation, RevisionId, Runtime, Version, WorkerId};
+use hearth_protocol::placement::{Capacity, Load};
 use proptest::prelude::*;
 
 use super::*;
@@ -16,24 +19,53 @@ fn function(name: &str, version: Version) -> FunctionHash {
     })
 }
 
-fn worker(index: usize) -> Candidate<usize> {
-    Candidate {
-        key: index,
-        hash: WorkerHash::of(&WorkerId::new(&format!("worker-{index}")).unwrap()),
-        capacity: Capacity { memory_mb: 1_000, promised_memory_mb: 1_000, milli_cpus: 1_000, max_slots: 10 },
-        load: Load::default(),
-        reserved: Reserved::default(),
+/// A worker as these tests set it up.
+#[derive(Debug, Clone)]
+struct Host {
+    index: usize,
+    load: Load,
+    reserved: Reserved,
+}
+
+const CAPACITY: Capacity = Capacity { memory_mb: 1_000, promised_memory_mb: 1_000, milli_cpus: 1_000, max_slots: 10 };
+const NEED: Need = Need { memory_mb: 100, milli_cpus: 50 };
+
+impl Host {
+    fn hash(&self) -> WorkerHash {
+        WorkerHash::of(&WorkerId::new(&format!("worker-{}", self.index)).unwrap())
+    }
+
+    fn standing(&self) -> Standing {
+        strict().standing(CAPACITY, self.load, self.reserved)
     }
 }
 
-const NEED: Need = Need { memory_mb: 100, milli_cpus: 50 };
+fn worker(index: usize) -> Host {
+    Host { index, load: Load::default(), reserved: Reserved::default() }
+}
 
 fn strict() -> LoadLimits {
     LoadLimits { reserved_cpu_percent: 100, ..LoadLimits::default() }
 }
 
-fn list(name: &str, fleet: &[Candidate<usize>]) -> Vec<usize> {
-    shortlist(function(name, Version::Latest), NEED, &strict(), fleet.iter().copied())
+fn kind() -> Kind {
+    Kind::of(&[Runtime::Python { minor: 11 }], Isolation::Jail)
+}
+
+fn candidates(fleet: &[Host]) -> Candidates<usize> {
+    let mut candidates = Candidates::default();
+    fleet.iter().for_each(|host| candidates.set(&kind(), host.hash(), &host.index, host.standing()));
+    candidates.check_invariants();
+    candidates
+}
+
+fn list_of(version: Version, name: &str, fleet: &[Host]) -> Vec<usize> {
+    let wanted = Wanted { function: function(name, version), need: NEED };
+    candidates(fleet).shortlist(wanted, |_| true, |_| false).into_iter().copied().collect()
+}
+
+fn list(name: &str, fleet: &[Host]) -> Vec<usize> {
+    list_of(Version::Latest, name, fleet)
 }
 
 #[test]
@@ -65,8 +97,7 @@ fn measured_memory_bars_and_measured_cpu_only_defers() {
 #[test]
 fn versions_share_their_workers() {
     let fleet: Vec<_> = (0..50).map(worker).collect();
-    let of = |version| shortlist(function("f", version), NEED, &strict(), fleet.iter().copied());
-    assert_eq!(of(Version::Latest), of(Version::Number(7)));
+    assert_eq!(list_of(Version::Latest, "f", &fleet), list_of(Version::Number(7), "f", &fleet));
 }
 
 #[test]
@@ -84,10 +115,11 @@ fn warmth_chooses_within_the_shortlist_and_ties_go_to_affinity() {
 
 #[test]
 fn functions_spread_evenly() {
-    let fleet: Vec<_> = (0..20).map(worker).collect();
+    let candidates = candidates(&(0..20).map(worker).collect::<Vec<_>>());
     let mut homes = BTreeMap::new();
     for index in 0..2_000 {
-        *homes.entry(list(&format!("function-{index}"), &fleet)[0]).or_insert(0) += 1;
+        let wanted = Wanted { function: function(&format!("function-{index}"), Version::Latest), need: NEED };
+        *homes.entry(*candidates.shortlist(wanted, |_| true, |_| false)[0]).or_insert(0) += 1;
     }
     assert_eq!(homes.len(), 20);
     assert!(homes.values().all(|count| (50..200).contains(count)), "{homes:?}");
@@ -99,7 +131,7 @@ proptest! {
     fn a_leaving_worker_disturbs_nobody_else(size in 2usize..40, leaving in 0usize..40, name in "[a-z]{1,8}") {
         let fleet: Vec<_> = (0..size).map(worker).collect();
         let before = list(&name, &fleet);
-        let rest: Vec<_> = fleet.into_iter().filter(|candidate| candidate.key != leaving).collect();
+        let rest: Vec<_> = fleet.into_iter().filter(|host| host.index != leaving).collect();
         let after = list(&name, &rest);
         let kept: Vec<_> = before.into_iter().filter(|key| *key != leaving).collect();
         prop_assert_eq!(&after[..kept.len()], &kept[..]);

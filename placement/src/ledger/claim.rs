@@ -8,8 +8,8 @@ use hearth_protocol::placement::{ClaimOutcome, ClaimRequest, Grant};
 
 use super::limits::{CLAIM_SLOTS_MAX, CLAIMS_MAX};
 use super::slot::Phase;
-use super::{Deadline, Ledger, Outbox};
-use crate::allocation::FunctionHash;
+use super::{Ledger, Outbox};
+use crate::allocation::{FunctionHash, Need, Wanted};
 
 /// Names whoever listens to the outcomes of a claim. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +67,10 @@ pub(super) enum Answer {
 impl Claim {
     pub(super) fn finished(&self) -> bool {
         self.waiting == 0 && self.placing == 0
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted { function: self.hash, need: Need::of(self.function.memory) }
     }
 }
 
@@ -180,7 +184,7 @@ impl Ledger {
     /// A finished claim is remembered for as long as what it granted could be leased without renewal.
     fn note_finished(&mut self, now: Moment, id: &ClaimId) {
         if self.claims.get(id).is_some_and(Claim::finished) {
-            self.agenda.set(Deadline::Claim(id.clone()), now + self.config.terms.gone_after());
+            self.forgetting.set(id.clone(), now + self.config.terms.gone_after());
         }
     }
 
@@ -188,10 +192,9 @@ impl Ledger {
         if self.claims.len() < CLAIMS_MAX {
             return Ok(());
         }
-        let due = |id: &ClaimId| self.agenda.at(&Deadline::Claim(id.clone())).map(|at| (at, id.clone()));
-        let (_, oldest) = self.claims.keys().filter_map(due).min().ok_or(ClaimError::TooManyClaims)?;
+        let oldest = self.forgetting.first().cloned().ok_or(ClaimError::TooManyClaims)?;
         self.claims.remove(&oldest);
-        self.agenda.clear(&Deadline::Claim(oldest));
+        self.forgetting.clear(&oldest);
         Ok(())
     }
 }

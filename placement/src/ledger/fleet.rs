@@ -1,6 +1,7 @@
 //! The workers, as the ledger knows them.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use hearth_domain::runtime::RuntimeFamily;
 use hearth_domain::{FunctionSpec, Isolation, Moment, Runtime, SlotId, WorkerId};
@@ -8,7 +9,7 @@ use hearth_protocol::placement::{FleetWorker, PooledCount, WorkerCondition, Work
 
 use super::slot::Phase;
 use super::{Deadline, Ledger, LedgerConfig, Outbox};
-use crate::allocation::{Candidate, Need, Reserved, Warmth, WorkerHash};
+use crate::allocation::{Kind, Need, Reserved, Standing, Warmth, WorkerHash};
 
 /// One worker.
 #[derive(Debug)]
@@ -22,6 +23,16 @@ pub(super) struct KnownWorker {
     pub(super) past_incarnations: VecDeque<u64>,
     pub(super) slots: BTreeSet<SlotId>,
     pub(super) reserved: Reserved,
+    /// As what it stands among the candidates; a lost worker does not.
+    pub(super) listed: Option<Listed>,
+}
+
+/// How a worker was last put to the candidates.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    pub(super) kind: Arc<Kind>,
+    /// It takes new slots.
+    pub(super) ready: bool,
 }
 
 impl KnownWorker {
@@ -39,23 +50,16 @@ impl KnownWorker {
         }
     }
 
-    pub(super) fn offers(&self, runtime: Runtime) -> bool {
-        self.report.runtimes.contains(&runtime)
+    /// When that changes if nothing is heard of it; `None` once it is lost.
+    pub(super) fn changes_at(&self, now: Moment, config: &LedgerConfig) -> Option<Moment> {
+        let (avoided, lost) = (self.reported_at + config.avoided_after, self.reported_at + config.lost_after);
+        [self.shunned_until, avoided, lost].into_iter().filter(|at| *at > now).min()
     }
 
-    /// Whether the function may run here at all: never in less isolation than it asks for.
-    pub(super) fn can_run(&self, function: &FunctionSpec) -> bool {
-        self.offers(function.runtime) && function.isolation.is_none_or(|asked| self.report.isolation >= asked)
-    }
-
-    pub(super) fn candidate<'a>(&self, key: &'a WorkerId) -> Candidate<&'a WorkerId> {
-        Candidate {
-            key,
-            hash: self.hash,
-            capacity: self.report.capacity,
-            load: self.report.load,
-            reserved: self.reserved,
-        }
+    /// What it has room for, as its last report and its slots tell.
+    pub(super) fn standing(&self, ready: bool, config: &LedgerConfig) -> Standing {
+        let WorkerReport { capacity, load, .. } = self.report;
+        if ready { config.load.standing(capacity, load, self.reserved) } else { Standing::CLOSED }
     }
 
     pub(super) fn warmth(&self, function: &FunctionSpec) -> Warmth {
@@ -141,18 +145,59 @@ impl Ledger {
         self.claims.len()
     }
 
-    /// A worker's silence has lasted: first its slots are lost, later it is forgotten.
-    pub(super) fn worker_silent(&mut self, now: Moment, id: &WorkerId, out: &mut impl Outbox) {
+    /// Something about a worker has lasted: its silence, or that it could not be called. First it is avoided, then its slots
+    /// are lost, later it is forgotten.
+    pub(super) fn worker_waited(&mut self, now: Moment, id: &WorkerId, out: &mut impl Outbox) {
         let Some(worker) = self.workers.get(id) else { return };
+        if worker.condition(now, &self.config) != WorkerCondition::Lost {
+            return self.watch(now, id);
+        }
         let forgotten_at = worker.reported_at + self.config.lost_after + self.config.forgotten_after;
-        if now >= forgotten_at && worker.slots.is_empty() {
+        let slots = worker.slots.clone();
+        self.unlist(id);
+        if now >= forgotten_at && slots.is_empty() {
             self.workers.remove(id);
             return;
         }
         // Set before slots are lost: their claims are placed again, and not here.
         self.agenda.set(Deadline::Worker(id.clone()), forgotten_at.max(now + self.config.lost_after));
-        for slot in worker.slots.clone() {
+        for slot in slots {
             self.slot_lost(now, slot, out);
+        }
+    }
+
+    /// Something changed about a worker that is not lost: the candidates follow, and the agenda says when it changes by itself.
+    pub(super) fn watch(&mut self, now: Moment, id: &WorkerId) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        let ready = worker.condition(now, &self.config) == WorkerCondition::Ready;
+        let before = worker.listed.take();
+        let WorkerReport { runtimes, isolation, .. } = &worker.report;
+        let kind = match &before {
+            Some(listed) if listed.kind.is(runtimes, *isolation) => listed.kind.clone(),
+            Some(listed) => {
+                self.candidates.remove(&listed.kind, worker.hash, id);
+                Arc::new(Kind::of(runtimes, *isolation))
+            }
+            None => Arc::new(Kind::of(runtimes, *isolation)),
+        };
+        worker.listed = Some(Listed { kind, ready });
+        if let Some(at) = worker.changes_at(now, &self.config) {
+            self.agenda.set(Deadline::Worker(id.clone()), at);
+        }
+        self.list(id);
+    }
+
+    /// What is reserved at a worker changed: the candidates follow.
+    pub(super) fn list(&mut self, id: &WorkerId) {
+        let Some((id, worker)) = self.workers.get_key_value(id) else { return };
+        let Some(Listed { kind, ready }) = &worker.listed else { return };
+        self.candidates.set(kind, worker.hash, id, worker.standing(*ready, &self.config));
+    }
+
+    fn unlist(&mut self, id: &WorkerId) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        if let Some(listed) = worker.listed.take() {
+            self.candidates.remove(&listed.kind, worker.hash, id);
         }
     }
 

@@ -1,18 +1,15 @@
 //! Making a slot for a claim: choose a worker, ask it, and on refusal the next.
 
-use std::collections::BTreeMap;
-
 use hearth_domain::{ClaimId, FencingToken, Moment, SlotId, WorkerId};
 use hearth_protocol::WorkerEndpoint;
-use hearth_protocol::placement::{ClaimOutcome, Load, WorkerCondition};
+use hearth_protocol::placement::ClaimOutcome;
 use hearth_protocol::worker::{InitDone, InitSlot, InitSlotError};
 
 use super::claim::Claim;
-use super::fleet::KnownWorker;
 use super::limits::PLACEMENT_ATTEMPTS_MAX;
 use super::slot::{Phase, Sight, Slot};
-use super::{Ledger, LedgerConfig, Outbox};
-use crate::allocation::{self, Need, Reserved, Room};
+use super::{Ledger, Outbox};
+use crate::allocation::{self, Need};
 
 impl Ledger {
     /// What came of [`Outbox::init_slot`]; told once for each. A slot that was given up meanwhile is ended: nobody was ever told
@@ -69,21 +66,21 @@ impl Ledger {
 
     /// Asks a worker for a slot of the claim, or answers that there is none.
     pub(super) fn place(&mut self, now: Moment, id: &ClaimId, attempt: u32, out: &mut impl Outbox) {
-        let Some(claim) = self.claims.get_mut(id) else { return };
-        let full = || could_fit(&self.workers, &self.config, now, claim);
-        let chosen = match choose(&self.workers, &self.config, now, claim) {
-            Ok(worker) if attempt <= PLACEMENT_ATTEMPTS_MAX => worker.clone(),
-            Ok(_) => {
+        let Some(claim) = self.claims.get(id) else { return };
+        let chosen = match self.choose(claim) {
+            Some(worker) if attempt <= PLACEMENT_ATTEMPTS_MAX => worker.clone(),
+            Some(_) => {
                 let last = claim.refusal.as_deref().unwrap_or("none said why");
                 let reason = format!("{PLACEMENT_ATTEMPTS_MAX} workers did not take the slot; the last: {last}");
-                let outcome = ClaimOutcome::NoCapacity { reason, full: full() };
+                let outcome = ClaimOutcome::NoCapacity { reason, full: self.could_fit(claim) };
                 return self.answer_failed(now, id, outcome, out);
             }
-            Err(reason) => {
-                let outcome = ClaimOutcome::NoCapacity { reason, full: full() };
+            None => {
+                let outcome = ClaimOutcome::NoCapacity { reason: self.why_none(claim), full: self.could_fit(claim) };
                 return self.answer_failed(now, id, outcome, out);
             }
         };
+        let Some(claim) = self.claims.get_mut(id) else { return };
         claim.placing += 1;
         let slot = Slot {
             worker: chosen,
@@ -184,64 +181,47 @@ impl Ledger {
     }
 
     /// The worker could not be called: others go first for a while.
-    pub(super) fn shun(&mut self, now: Moment, worker: &WorkerId) {
+    pub(super) fn shun(&mut self, now: Moment, id: &WorkerId) {
         let until = now + self.config.avoided_after;
-        if let Some(worker) = self.workers.get_mut(worker) {
+        if let Some(worker) = self.workers.get_mut(id) {
             worker.shunned_until = worker.shunned_until.max(until);
+            if worker.listed.is_some() {
+                self.watch(now, id);
+            }
         }
     }
-}
 
-/// The worker for one more slot of the claim, or why there is none.
-fn choose<'a>(
-    workers: &'a BTreeMap<WorkerId, KnownWorker>,
-    config: &LedgerConfig,
-    now: Moment,
-    claim: &Claim,
-) -> Result<&'a WorkerId, String> {
-    let candidates = workers
-        .iter()
-        .filter(|(id, worker)| {
-            worker.condition(now, config) == WorkerCondition::Ready
-                && worker.can_run(&claim.function)
-                && !claim.refused_by.contains(*id)
-        })
-        .map(|(id, worker)| worker.candidate(id));
-    let need = Need::of(claim.function.memory);
-    let shortlist = allocation::shortlist(claim.hash, need, &config.load, candidates);
-    let warmth = |id| workers.get(id).map(|worker| worker.warmth(&claim.function)).unwrap_or_default();
-    allocation::warmest(&shortlist, warmth).ok_or_else(|| why_none(workers, config, now, claim))
-}
+    /// The worker for one more slot of the claim.
+    fn choose(&self, claim: &Claim) -> Option<&WorkerId> {
+        let function = &claim.function;
+        let refused = |worker: &WorkerId| claim.refused_by.contains(worker);
+        let shortlist = self.candidates.shortlist(claim.wanted(), |kind| kind.can_run(function), refused);
+        let warmth = |id| self.workers.get(id).map(|worker| worker.warmth(function)).unwrap_or_default();
+        allocation::warmest(&shortlist, warmth)
+    }
 
-/// Whether a worker would take a slot of the claim if it had no others: then it is others' slots that stand in the way.
-fn could_fit(workers: &BTreeMap<WorkerId, KnownWorker>, config: &LedgerConfig, now: Moment, claim: &Claim) -> bool {
-    let need = Need::of(claim.function.memory);
-    workers.values().any(|worker| {
-        let empty = config.load.room(need, worker.report.capacity, Load::default(), Reserved::default());
-        worker.condition(now, config) == WorkerCondition::Ready
-            && worker.can_run(&claim.function)
-            && empty != Room::None
-    })
-}
+    /// Whether a worker would take a slot of the claim if it had no others: then it is others' slots that stand in the way.
+    fn could_fit(&self, claim: &Claim) -> bool {
+        self.candidates.could_fit(claim.wanted(), |kind| kind.can_run(&claim.function))
+    }
 
-fn why_none(workers: &BTreeMap<WorkerId, KnownWorker>, config: &LedgerConfig, now: Moment, claim: &Claim) -> String {
-    let runtime = claim.function.runtime;
-    let condition = |worker: &KnownWorker| worker.condition(now, config);
-    let present: Vec<_> = workers.values().filter(|worker| condition(worker) != WorkerCondition::Lost).collect();
-    let offering: Vec<_> = present.iter().filter(|worker| worker.can_run(&claim.function)).collect();
-    if present.is_empty() {
-        "no worker has reported".to_owned()
-    } else if let Some(isolation) = claim.function.isolation
-        && offering.is_empty()
-    {
-        format!("no worker offers {runtime} in isolation {isolation}, and the function runs in nothing less")
-    } else if offering.is_empty() {
-        format!("no worker offers {runtime}")
-    } else if offering.iter().all(|worker| condition(worker) != WorkerCondition::Ready) {
-        format!("of {} workers that offer {runtime}, none takes new slots now", offering.len())
-    } else if let Some(refusal) = &claim.refusal {
-        refusal.clone()
-    } else {
-        format!("each of {} workers that offer {runtime} is full", offering.len())
+    fn why_none(&self, claim: &Claim) -> String {
+        let runtime = claim.function.runtime;
+        let offering = self.candidates.count(|kind| kind.can_run(&claim.function));
+        if self.candidates.count(|_| true) == 0 {
+            "no worker has reported".to_owned()
+        } else if let Some(isolation) = claim.function.isolation
+            && offering == 0
+        {
+            format!("no worker offers {runtime} in isolation {isolation}, and the function runs in nothing less")
+        } else if offering == 0 {
+            format!("no worker offers {runtime}")
+        } else if self.candidates.are_closed(|kind| kind.can_run(&claim.function)) {
+            format!("of {offering} workers that offer {runtime}, none takes new slots now")
+        } else if let Some(refusal) = &claim.refusal {
+            refusal.clone()
+        } else {
+            format!("each of {offering} workers that offer {runtime} is full")
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::claim::Answer;
+use super::fleet::Listed;
 use super::limits::{CLAIMS_MAX, RECOVER_WAITERS_MAX, UNMET_MAX, WORKERS_MAX};
 use super::slot::Phase;
 use super::{Deadline, Ledger};
@@ -21,8 +22,9 @@ impl Ledger {
         assert!(self.demand.len() <= UNMET_MAX);
         let leases = self.slots.values().filter(|slot| matches!(slot.phase, Phase::Leased(_))).count();
         let finished = self.claims.values().filter(|claim| claim.finished()).count();
-        let due = leases + finished + self.workers.len() + usize::from(!self.settled);
+        let due = leases + self.workers.len() + usize::from(!self.settled);
         assert_eq!(self.agenda.len(), due, "the agenda holds what can become due and nothing else");
+        assert_eq!(self.forgetting.len(), finished, "finished claims are forgotten some time, and no others");
     }
 
     fn check_workers(&self) {
@@ -39,6 +41,18 @@ impl Ledger {
             assert!(self.agenda.at(&Deadline::Worker(id.clone())).is_some(), "{id}: its silence would be noticed");
         }
         assert!(reserved.is_empty(), "slots of unknown workers: {reserved:?}");
+        self.check_candidates();
+    }
+
+    fn check_candidates(&self) {
+        self.candidates.check_invariants();
+        let listed = self.workers.iter().filter_map(|(id, worker)| Some((id, worker, worker.listed.as_ref()?)));
+        assert_eq!(self.candidates.count(|_| true), listed.clone().count(), "nobody else is a candidate");
+        for (id, worker, Listed { kind, ready }) in listed {
+            let known = self.candidates.get(kind, worker.hash, id);
+            assert_eq!(known, Some(worker.standing(*ready, &self.config)), "{id}: the candidates know how it stands");
+            assert!(kind.is(&worker.report.runtimes, worker.report.isolation), "{id}");
+        }
     }
 
     fn check_slots(&self) {
@@ -85,7 +99,7 @@ impl Ledger {
                 "{id}: each of its slots has one outcome"
             );
             assert!(!self.settled || claim.waiting == 0, "{id}: nothing waits without reason");
-            assert_eq!(self.agenda.at(&Deadline::Claim(id.clone())).is_some(), claim.finished());
+            assert_eq!(self.forgetting.at(id).is_some(), claim.finished());
             for answer in &claim.answered {
                 if let Answer::Granted(_, token) = answer {
                     assert!(self.tokens.covers(*token));

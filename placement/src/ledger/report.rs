@@ -8,7 +8,7 @@ use hearth_protocol::placement::{ReportAck, SlotReport, WorkerReport};
 use super::fleet::{KnownWorker, need_of_reported};
 use super::limits::{PAST_INCARNATIONS_MAX, REPORTED_SLOTS_MAX, TOKEN_MAX, UNSEEN_MISSES_MAX, WORKERS_MAX};
 use super::slot::{Phase, Sight, Slot};
-use super::{Deadline, Ledger, Outbox};
+use super::{Ledger, Outbox};
 use crate::allocation::{Reserved, WorkerHash};
 
 /// A report that is not believed. Nothing changed.
@@ -58,7 +58,7 @@ impl Ledger {
         if !self.note_worker(now, report) {
             return Ok(ReportAck::default());
         }
-        self.agenda.set(Deadline::Worker(id.clone()), now + self.config.lost_after);
+        self.watch(now, &id);
         self.compare_known(now, &id, &reported, out);
         let ack = self.compare_reported(now, &id, reported, out);
         if !self.settled && self.config.expected_workers.is_some_and(|expected| self.workers.len() >= expected) {
@@ -77,6 +77,7 @@ impl Ledger {
                 past_incarnations: VecDeque::new(),
                 slots: BTreeSet::new(),
                 reserved: Reserved::default(),
+                listed: None,
                 report,
             };
             self.workers.insert(worker.report.worker.id.clone(), worker);

@@ -68,6 +68,7 @@ impl Ledger {
             worker.slots.insert(id);
             worker.reserved.add(slot.need);
         }
+        self.list(&slot.worker);
         self.slots.insert(id, slot);
         self.schedule_lease(id);
     }
@@ -80,6 +81,7 @@ impl Ledger {
             worker.slots.remove(&id);
             worker.reserved.remove(slot.need);
         }
+        self.list(&slot.worker);
         Some(slot)
     }
 
