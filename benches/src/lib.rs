@@ -1,5 +1,5 @@
 //! What the programs that measure share: a platform of their own, functions to call, signed connections, quantiles,
-//! memory of process trees, and reports with plots.
+//! memory of process trees, how far a job is, and reports with plots.
 #![forbid(unsafe_code)]
 
 pub mod connection;
@@ -8,5 +8,6 @@ pub mod machine;
 pub mod memory;
 pub mod platform;
 pub mod plot;
+pub mod progress;
 pub mod report;
 pub mod statistics;

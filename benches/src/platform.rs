@@ -1,6 +1,7 @@
 //! A Hearth of one's own, started from the release binary and stopped at the end.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -29,6 +30,8 @@ impl Platform {
             .args(["--isolation", &isolation, "--pool-size", &pool_size.to_string(), "--data-dir"])
             .arg(directory.path())
             .env("HEARTH_LOG", "warn")
+            // Ctrl-C is for the job, which then stops its platform.
+            .process_group(0)
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("start {}", hearth.display()))?;

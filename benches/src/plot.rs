@@ -1,19 +1,54 @@
-//! A line plot as SVG, with nothing outside it: readable in any browser, and made of text.
+//! Pictures of a report: curves over a pair of axes, and bars made of parts. Each is made twice from the same drawing: as an
+//! SVG, which is text, and as a PNG with letters of its own (decision 220), so that both look the same on every machine.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use hearth_benches::plot::{Axis, Curve, Plot};
+//! # use hearth_benches::statistics::Samples;
+//! let mut samples = Samples::default();
+//! samples.push(Duration::from_millis(3));
+//! let curves = vec![Curve::distribution("jail".into(), &samples)];
+//! // A distribution whose tail can be read: time on a log axis, the share by its nines.
+//! let plot = Plot { title: "Boot".into(), x: Axis::log("ms"), y: Axis::percentiles("share"), curves };
+//! assert!(plot.svg().unwrap().starts_with("<svg"));
+//! ```
 
-use std::fmt::Write as _;
+mod axis;
+mod bars;
+mod canvas;
+mod font;
+mod legend;
+mod png;
+mod svg;
+
+use anyhow::Result;
 
 use crate::statistics::Samples;
+use axis::Range;
+pub use axis::{Axis, Scale};
+pub use bars::Bars;
+use canvas::{Anchor, At, Canvas, Paint};
+use font::Font;
+use legend::Legend;
+use png::Png;
+use svg::Svg;
 
 const WIDTH: f64 = 800.0;
-const HEIGHT: f64 = 440.0;
-const LEFT: f64 = 70.0;
-const RIGHT: f64 = 20.0;
-const TOP: f64 = 40.0;
+/// Of what is between the axes.
+const DEPTH: f64 = 340.0;
+const LEFT: f64 = 74.0;
+const RIGHT: f64 = 24.0;
+/// Where the title stands, and where it is over.
+const TITLE: f64 = 22.0;
+const HEAD: f64 = 38.0;
+/// The name of the vertical axis, above it.
+const NAME: f64 = 24.0;
 const BOTTOM: f64 = 50.0;
-/// Told apart also by those who see no red or green (Okabe and Ito's).
-const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
-/// About so many lines of the grid each way.
-const TICKS: f64 = 6.0;
+/// A line of so many points has a dot at each.
+const DOTTED: usize = 40;
+
+/// Width and height.
+type Size = (f64, f64);
 
 /// How points are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +57,8 @@ pub enum Shape {
     Line,
     /// Level until the next: a distribution.
     Steps,
+    /// Not at all: each is a dot.
+    Points,
 }
 
 /// One curve.
@@ -30,7 +67,7 @@ pub struct Curve {
     /// As the legend calls it.
     pub name: String,
     /// Abscissa and ordinate, from left to right.
-    pub points: Vec<(f64, f64)>,
+    pub points: Vec<At>,
     /// How they are joined.
     pub shape: Shape,
 }
@@ -44,145 +81,155 @@ impl Curve {
         let points = sorted.iter().enumerate().map(|(index, ms)| (*ms, share(index))).collect();
         Self { name, points, shape: Shape::Steps }
     }
+
+    /// The corners of what is drawn.
+    fn corners(&self, x: &Range, y: &Range) -> Vec<At> {
+        let mut corners: Vec<At> = Vec::new();
+        for (abscissa, ordinate) in &self.points {
+            let (Some(along), Some(up)) = (x.place(*abscissa), y.place(*ordinate)) else { continue };
+            if self.shape == Shape::Steps {
+                corners.push((along, corners.last().map_or(0.0, |last| last.1)));
+            }
+            corners.push((along, up));
+        }
+        corners
+    }
 }
 
-/// Curves over one pair of axes, which both begin at 0.
+/// Curves over one pair of axes. Linear axes begin at 0.
 #[derive(Debug)]
 pub struct Plot {
     /// What it shows.
     pub title: String,
-    /// Name and unit of the horizontal axis.
-    pub x: String,
-    /// Name and unit of the vertical axis.
-    pub y: String,
-    /// What is drawn.
+    /// The horizontal axis: `"ms".into()`, or [`Axis::log`].
+    pub x: Axis,
+    /// The vertical axis.
+    pub y: Axis,
+    /// What is drawn; told apart by colour and dashes, the first ones best.
     pub curves: Vec<Curve>,
 }
 
-/// One axis: from 0 to `end` in steps that are easy to read.
-struct Axis {
-    end: f64,
-    step: f64,
-}
-
-impl Axis {
-    fn over(values: impl Iterator<Item = f64>) -> Self {
-        let max = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
-        let max = if max > 0.0 { max } else { 1.0 };
-        let magnitude = 10_f64.powf((max / TICKS).log10().floor());
-        let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|step| step * magnitude);
-        let step = steps.into_iter().find(|step| max / step <= TICKS).unwrap_or(max);
-        // A little short of a whole step is as good as one.
-        Self { end: (max / step - 1e-9).ceil() * step, step }
-    }
-
-    fn ticks(&self) -> impl Iterator<Item = f64> {
-        let count = (self.end / self.step).round() as u32;
-        (0..=count).map(|number| f64::from(number) * self.step)
-    }
-
-    /// As many decimals as the steps need.
-    fn label(&self, value: f64) -> String {
-        let decimals = (0..4).find(|decimals| {
-            let scaled = self.step * 10_f64.powi(*decimals);
-            (scaled - scaled.round()).abs() < 1e-6
-        });
-        format!("{value:.*}", decimals.unwrap_or(4) as usize)
-    }
-}
-
 impl Plot {
-    /// The whole picture.
-    #[must_use]
-    pub fn svg(&self) -> String {
+    /// As text of an SVG.
+    pub fn svg(&self) -> Result<String> {
+        svg(self, &self.title)
+    }
+
+    /// As a PNG's bytes.
+    pub fn png(&self) -> Result<Vec<u8>> {
+        png(self)
+    }
+
+    fn legend(&self, font: &Font) -> Legend<'_> {
+        let names = self.curves.iter().map(|curve| curve.name.as_str());
+        Legend::new(names, font, (LEFT, HEAD - 4.0), WIDTH - LEFT - RIGHT)
+    }
+}
+
+impl Picture for Plot {
+    fn size(&self, font: &Font) -> Size {
+        (WIDTH, HEAD + self.legend(font).height + NAME + DEPTH + BOTTOM)
+    }
+
+    fn draw(&self, canvas: &mut impl Canvas, font: &Font) {
+        let legend = self.legend(font);
         let all = || self.curves.iter().flat_map(|curve| &curve.points);
-        let (x, y) = (Axis::over(all().map(|point| point.0)), Axis::over(all().map(|point| point.1)));
-        let at_x = |value: f64| LEFT + value / x.end * (WIDTH - LEFT - RIGHT);
-        let at_y = |value: f64| HEIGHT - BOTTOM - value / y.end * (HEIGHT - TOP - BOTTOM);
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
-             font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-        );
-        let bottom = HEIGHT - BOTTOM;
-        for tick in x.ticks() {
-            let at = at_x(tick);
-            line(&mut svg, (at, TOP), (at, bottom));
-            text(&mut svg, (at, bottom + 18.0), "middle", &x.label(tick));
+        let (x, y) = (self.x.over(all().map(|point| point.0)), self.y.over(all().map(|point| point.1)));
+        let top = HEAD + legend.height + NAME;
+        let (bottom, width) = (top + DEPTH, WIDTH - LEFT - RIGHT);
+        let at = |(along, up): At| (LEFT + along * width, bottom - up * DEPTH);
+        canvas.text((WIDTH / 2.0, TITLE), Anchor::Middle, &self.title);
+        legend.draw(canvas, false);
+        for (tick, label) in &x.ticks {
+            let along = x.place(*tick).unwrap_or(0.0);
+            canvas.path(&[at((along, 0.0)), at((along, 1.0))], 1.0, Paint::Grid);
+            canvas.text((at((along, 0.0)).0, bottom + 18.0), Anchor::Middle, label);
         }
-        for tick in y.ticks() {
-            let at = at_y(tick);
-            line(&mut svg, (LEFT, at), (WIDTH - RIGHT, at));
-            text(&mut svg, (LEFT - 8.0, at + 4.0), "end", &y.label(tick));
+        for (tick, label) in &y.ticks {
+            let up = y.place(*tick).unwrap_or(0.0);
+            canvas.path(&[at((0.0, up)), at((1.0, up))], 1.0, Paint::Grid);
+            canvas.text((LEFT - 8.0, at((0.0, up)).1 + 4.0), Anchor::End, label);
         }
-        text(&mut svg, (f64::midpoint(LEFT, WIDTH - RIGHT), HEIGHT - 12.0), "middle", &self.x);
-        text(&mut svg, (LEFT - 8.0, TOP - 14.0), "start", &self.y);
-        text(&mut svg, (WIDTH / 2.0, 20.0), "middle", &self.title);
-        for (number, (curve, colour)) in self.curves.iter().zip(COLOURS.iter().cycle()).enumerate() {
-            let path = path(curve, at_x, at_y);
-            let _ = writeln!(svg, "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>");
-            let legend = TOP + 18.0 + 18.0 * number as f64;
-            let _ = writeln!(
-                svg,
-                "<rect x=\"{}\" y=\"{}\" width=\"14\" height=\"4\" fill=\"{colour}\"/>",
-                LEFT + 12.0,
-                legend - 6.0
-            );
-            text(&mut svg, (LEFT + 32.0, legend), "start", &curve.name);
+        canvas.text((LEFT + width / 2.0, bottom + 38.0), Anchor::Middle, &self.x.name);
+        canvas.text((LEFT - 8.0, top - 10.0), Anchor::Start, &self.y.name);
+        for (number, curve) in self.curves.iter().enumerate() {
+            let corners: Vec<At> = curve.corners(&x, &y).into_iter().map(at).collect();
+            if curve.shape != Shape::Points {
+                canvas.path(&corners, 2.0, Paint::Thing(number));
+            }
+            if curve.shape == Shape::Points || (curve.shape == Shape::Line && corners.len() <= DOTTED) {
+                dots(canvas, curve, &x, &y, at, Paint::Thing(number));
+            }
         }
-        svg.push_str("</svg>\n");
-        svg
     }
 }
 
-fn path(curve: &Curve, at_x: impl Fn(f64) -> f64, at_y: impl Fn(f64) -> f64) -> String {
-    let mut path = String::new();
-    let mut last = 0.0;
-    for (number, (x, y)) in curve.points.iter().enumerate() {
-        if curve.shape == Shape::Steps {
-            let command = if number == 0 { 'M' } else { 'L' };
-            let _ = write!(path, "{command}{:.1},{:.1} ", at_x(*x), at_y(last));
-            let _ = write!(path, "L{:.1},{:.1} ", at_x(*x), at_y(*y));
-        } else {
-            let command = if number == 0 { 'M' } else { 'L' };
-            let _ = write!(path, "{command}{:.1},{:.1} ", at_x(*x), at_y(*y));
+/// A dot at each point, which tells its figures if it is pointed at.
+fn dots(canvas: &mut impl Canvas, curve: &Curve, x: &Range, y: &Range, at: impl Fn(At) -> At, paint: Paint) {
+    for (abscissa, ordinate) in &curve.points {
+        if let (Some(along), Some(up)) = (x.place(*abscissa), y.place(*ordinate)) {
+            let told = format!("{}: {abscissa:.3}, {ordinate:.3}", curve.name);
+            canvas.dot(at((along, up)), 3.0, paint, &told);
         }
-        last = *y;
     }
-    path.trim_end().to_owned()
 }
 
-fn line(svg: &mut String, from: (f64, f64), to: (f64, f64)) {
-    let ((x1, y1), (x2, y2)) = (from, to);
-    let _ = writeln!(svg, "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"#dddddd\"/>");
+/// What can be drawn on either canvas.
+trait Picture {
+    fn size(&self, font: &Font) -> Size;
+    fn draw(&self, canvas: &mut impl Canvas, font: &Font);
 }
 
-fn text(svg: &mut String, at: (f64, f64), anchor: &str, content: &str) {
-    let content = content.replace('&', "&amp;").replace('<', "&lt;");
-    let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{content}</text>", at.0, at.1);
+/// On paper, as text.
+fn svg(picture: &impl Picture, title: &str) -> Result<String> {
+    let font = Font::sans()?;
+    let size = picture.size(&font);
+    let mut svg = Svg::new(size, title);
+    svg.rectangle((0.0, 0.0), size, Paint::Paper);
+    picture.draw(&mut svg, &font);
+    Ok(svg.finish())
+}
+
+/// The same as dots.
+fn png(picture: &impl Picture) -> Result<Vec<u8>> {
+    let font = Font::sans()?;
+    let mut png = Png::new(picture.size(&font), &font)?;
+    picture.draw(&mut png, &font);
+    png.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn axes_end_at_a_whole_step_not_below_the_largest_value() {
-        for (max, end, ticks) in [(1.0, 1.0, 6), (0.73, 0.8, 5), (29.0, 30.0, 7), (1234.0, 1250.0, 6), (0.0, 1.0, 6)] {
-            let axis = Axis::over([max, f64::NAN].into_iter());
-            assert!((axis.end - end).abs() < 1e-9, "{max}: {}", axis.end);
-            assert_eq!(axis.ticks().count(), ticks, "{max}");
-        }
-        assert_eq!(Axis::over([0.73].into_iter()).label(0.6), "0.6");
-        assert_eq!(Axis::over([1234.0].into_iter()).label(250.0), "250");
+    fn distribution() -> Curve {
+        Curve { name: "a<b".to_owned(), points: vec![(1.0, 0.5), (2.0, 1.0)], shape: Shape::Steps }
     }
 
     #[test]
     fn a_distribution_rises_at_its_samples() {
-        let points = vec![(1.0, 0.5), (2.0, 1.0)];
-        let curve = Curve { name: "a<b".to_owned(), points, shape: Shape::Steps };
-        assert_eq!(path(&curve, |x| x, |y| y), "M1.0,0.0 L1.0,0.5 L2.0,0.5 L2.0,1.0");
-        let plot = Plot { title: "t".into(), x: "x".into(), y: "y".into(), curves: vec![curve] };
-        let svg = plot.svg();
-        assert!(svg.contains("a&lt;b") && svg.ends_with("</svg>\n"));
+        let curve = distribution();
+        let over = |values: [f64; 2]| Axis::from("").over(values.into_iter());
+        let corners = curve.corners(&over([0.0, 2.0]), &over([0.0, 1.0]));
+        assert_eq!(corners, [(0.5, 0.0), (0.5, 0.5), (1.0, 0.5), (1.0, 1.0)]);
+    }
+
+    #[test]
+    fn what_has_no_place_is_left_out() {
+        let curve =
+            Curve { name: "cost".into(), points: vec![(0.0, 1.0), (10.0, f64::NAN), (10.0, 2.0)], shape: Shape::Line };
+        let corners =
+            curve.corners(&Axis::log("n").over([10.0, 100.0].into_iter()), &Axis::from("").over([2.0].into_iter()));
+        assert_eq!(corners, [(0.0, 1.0)]);
+    }
+
+    #[test]
+    fn a_plot_is_text_and_a_picture() {
+        let plot = Plot { title: "t".into(), x: "x".into(), y: Axis::percentiles("y"), curves: vec![distribution()] };
+        let svg = plot.svg().unwrap();
+        assert!(svg.contains("a&lt;b") && svg.contains(">90 %<") && svg.ends_with("</svg>\n"));
+        assert!(plot.png().unwrap().starts_with(b"\x89PNG"));
+        let empty = Plot { title: String::new(), x: "x".into(), y: "y".into(), curves: Vec::new() };
+        assert!(empty.svg().is_ok() && empty.png().is_ok());
     }
 }

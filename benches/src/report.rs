@@ -1,24 +1,26 @@
 //! What a job found, for people and for programs: told on standard output, and written as `JOB.json`, as a page that
-//! needs nothing else (`JOB.html`) and as one picture a plot (`JOB-PLOT.svg`).
+//! needs nothing else (`JOB.html`) and as pictures (`JOB-PLOT.svg`, `JOB-PLOT.png`).
 //!
-//! A report is a list of parts in the order in which they were added. Figures are labelled with the machine they were
-//! taken on; what a number means stands in a note beside it.
+//! A report is a list of parts in the order in which they were added. Figures are labelled with the conditions they were
+//! taken under; what a number means stands in a note beside it.
+
+mod page;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use crate::machine;
-use crate::plot::Plot;
+use crate::plot::{Bars, Plot};
 
 /// Everything that one run of a job found.
 #[derive(Debug)]
 pub struct Report {
     job: &'static str,
-    machine: String,
+    run: Vec<(&'static str, String)>,
     options: Value,
     parts: Vec<Part>,
     data: Map<String, Value>,
@@ -39,14 +41,20 @@ pub struct Table {
 enum Part {
     Note(String),
     Table(Table),
-    Plot { name: &'static str, plot: Plot },
+    Picture { name: &'static str, picture: Picture },
+}
+
+#[derive(Debug)]
+enum Picture {
+    Plot(Plot),
+    Bars(Bars),
 }
 
 impl Report {
-    /// Of this machine as it is now, with nothing in it. `options` are those that the job ran with.
+    /// With nothing in it. `options` are those that the job ran with.
     #[must_use]
     pub fn new(job: &'static str, options: Value) -> Self {
-        Self { job, machine: machine::describe(), options, parts: Vec::new(), data: Map::new() }
+        Self { job, run: vec![("machine", machine::describe())], options, parts: Vec::new(), data: Map::new() }
     }
 
     /// A sentence or a few.
@@ -59,9 +67,14 @@ impl Report {
         self.parts.push(Part::Table(table));
     }
 
-    /// A picture; `name` is part of its file's name.
+    /// Curves; `name` is part of their files' names.
     pub fn plot(&mut self, name: &'static str, plot: Plot) {
-        self.parts.push(Part::Plot { name, plot });
+        self.parts.push(Part::Picture { name, picture: Picture::Plot(plot) });
+    }
+
+    /// How wholes are divided; `name` is part of their files' names.
+    pub fn bars(&mut self, name: &'static str, bars: Bars) {
+        self.parts.push(Part::Picture { name, picture: Picture::Bars(bars) });
     }
 
     /// What programs read, under `name` in the JSON: everything that tables and plots are made of.
@@ -69,61 +82,62 @@ impl Report {
         self.data.insert(name.to_owned(), value);
     }
 
+    /// The conditions of the run that this is of ([`machine::Run::end`]).
+    pub fn label(&mut self, run: Vec<(&'static str, String)>) {
+        self.run = run;
+    }
+
     /// To standard output.
     pub fn tell(&self) {
-        println!("machine: {}", self.machine);
+        for (name, value) in &self.run {
+            println!("{name}: {value}");
+        }
         for part in &self.parts {
             match part {
-                Part::Note(text) => println!("{text}"),
-                Part::Table(table) => print!("\n{}\n", table.text()),
-                Part::Plot { .. } => {}
+                Part::Note(text) => println!("\n{text}"),
+                Part::Table(table) => print!("\n{}", table.text()),
+                Part::Picture { .. } => {}
             }
         }
+        println!();
     }
 
     /// Into directory `out`; says what was written.
     pub fn write(&self, out: &Path) -> Result<()> {
         fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
-        let mut files = vec![
-            (out.join(format!("{}.json", self.job)), format!("{:#}\n", self.json())),
-            (out.join(format!("{}.html", self.job)), self.page()),
-        ];
-        files.extend(self.parts.iter().filter_map(|part| match part {
-            Part::Plot { name, plot } => Some((out.join(format!("{}-{name}.svg", self.job)), plot.svg())),
-            Part::Note(_) | Part::Table(_) => None,
-        }));
-        for (path, content) in files {
-            write(&path, &content)?;
+        let file = |name: &str| out.join(format!("{}{name}", self.job));
+        write(&file(".json"), format!("{:#}\n", self.json()).as_bytes())?;
+        for part in &self.parts {
+            if let Part::Picture { name, picture } = part {
+                write(&file(&format!("-{name}.svg")), picture.svg()?.as_bytes())?;
+                write(&file(&format!("-{name}.png")), &picture.png()?)?;
+            }
         }
+        let page = file(".html");
+        write(&page, self.page()?.as_bytes())?;
+        println!("written: {}, with .json and pictures beside it", page.display());
         Ok(())
     }
 
     fn json(&self) -> Value {
-        json!({"job": self.job, "machine": self.machine, "options": self.options, "found": self.data})
+        let run: Map<_, _> = self.run.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        json!({"job": self.job, "run": run, "options": self.options, "found": self.data})
+    }
+}
+
+impl Picture {
+    fn svg(&self) -> Result<String> {
+        match self {
+            Self::Plot(plot) => plot.svg(),
+            Self::Bars(bars) => bars.svg(),
+        }
     }
 
-    fn page(&self) -> String {
-        let mut page = format!(
-            "<!doctype html>\n<meta charset=\"utf-8\">\n<title>hearth bench {job}</title>\n\
-             <style>body {{ font: 14px sans-serif; margin: 2em auto; max-width: 860px }}\n\
-             table {{ border-collapse: collapse; margin: 1em 0 }} caption {{ text-align: left; font-weight: bold }}\n\
-             th, td {{ padding: 0.2em 0.8em; border-bottom: 1px solid #ddd; text-align: right }}\n\
-             th:first-child, td:first-child {{ text-align: left }}</style>\n\
-             <h1>hearth bench {job}</h1>\n<p>{machine}</p>\n",
-            job = self.job,
-            machine = escaped(&self.machine),
-        );
-        for part in &self.parts {
-            match part {
-                Part::Note(text) => {
-                    let _ = writeln!(page, "<p>{}</p>", escaped(text));
-                }
-                Part::Table(table) => page.push_str(&table.html()),
-                Part::Plot { plot, .. } => page.push_str(&plot.svg()),
-            }
+    fn png(&self) -> Result<Vec<u8>> {
+        match self {
+            Self::Plot(plot) => plot.png(),
+            Self::Bars(bars) => bars.png(),
         }
-        let _ = writeln!(page, "<details><summary>Options</summary><pre>{:#}</pre></details>", self.options);
-        page
     }
 }
 
@@ -142,25 +156,10 @@ impl Table {
         }
         text
     }
-
-    fn html(&self) -> String {
-        let row = |cells: &[String], kind: &str| {
-            let cells: String = cells.iter().map(|cell| format!("<{kind}>{}</{kind}>", escaped(cell))).collect();
-            format!("<tr>{cells}</tr>\n")
-        };
-        let rows: String = self.rows.iter().map(|cells| row(cells, "td")).collect();
-        format!("<table>\n<caption>{}</caption>\n{}{rows}</table>\n", escaped(&self.title), row(&self.columns, "th"))
-    }
 }
 
-fn write(path: &PathBuf, content: &str) -> Result<()> {
-    fs::write(path, content).with_context(|| format!("write {}", path.display()))?;
-    println!("written: {}", path.display());
-    Ok(())
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -179,6 +178,7 @@ mod tests {
         let curves = vec![Curve { name: "jail".into(), points: vec![(4.0, 1.0)], shape: Shape::Steps }];
         report.plot("cdf", Plot { title: "Boot".into(), x: "ms".into(), y: "share".into(), curves });
         report.data("p50_ms", json!(4.125));
+        report.label(vec![("date", "today".into())]);
         report
     }
 
@@ -198,5 +198,10 @@ mod tests {
         assert!(read("boot-cdf.svg").starts_with("<svg"));
         let page = read("boot.html");
         assert!(page.contains("a &lt; b") && page.contains("<td>4.125</td>") && page.contains("<svg"));
+        assert_eq!((json["run"]["date"].as_str(), json["run"].get("machine")), (Some("today"), None));
+        assert!(page.contains("<td>today</td>") && page.contains("<td>2</td>"), "{page}");
+        assert!(fs::read(out.path().join("boot-cdf.png")).unwrap().starts_with(b"\x89PNG"));
+        let outside = ["<link", "<script src", "<img", "url("];
+        assert!(outside.iter().all(|reference| !page.contains(reference)), "the page needs something outside it");
     }
 }

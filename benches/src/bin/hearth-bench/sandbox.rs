@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use hearth_benches::plot::{Curve, Plot, Shape};
+use hearth_benches::plot::{Axis, Curve, Plot, Shape};
 use hearth_benches::report::{Report, Table};
 use hearth_microvm::Isolation;
 use serde_json::{Value, json};
@@ -61,7 +61,8 @@ impl Options {
     }
 
     fn as_json(&self) -> Value {
-        json!({"count": self.count, "memory_mib": self.memory, "image": self.image, "spares": self.spares})
+        let isolation: Vec<String> = self.isolations().iter().map(ToString::to_string).collect();
+        json!({"isolation": isolation, "count": self.count, "memory_mib": self.memory, "image": self.image, "spares": self.spares})
     }
 }
 
@@ -115,7 +116,12 @@ fn starts_report(job: &'static str, title: &str, options: &Options, found: &[(Is
         });
     }
     let curves = found.iter().map(|(isolation, starts)| Curve::distribution(isolation.to_string(), &starts.whole));
-    let plot = Plot { title: title.to_owned(), x: "ms".into(), y: "share".into(), curves: curves.collect() };
+    let plot = Plot {
+        title: title.to_owned(),
+        x: Axis::log("ms"),
+        y: Axis::percentiles("share of starts that were not slower"),
+        curves: curves.collect(),
+    };
     report.plot("cdf", plot);
     report.data("starts", found.iter().map(starts_json).collect());
     report

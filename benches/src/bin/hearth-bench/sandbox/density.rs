@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use hearth_benches::memory::{self, Resident};
+use hearth_benches::progress::Progress;
 use hearth_microvm::{Isolation, Sandbox};
 
 use super::Options;
@@ -30,6 +31,7 @@ pub(super) async fn measure(bed: &Bed, options: &Options) -> Result<Vec<Point>> 
     let before = look(guest_bytes);
     let mut kept: Vec<(Box<dyn Sandbox>, Dialogue)> = Vec::new();
     let mut points = Vec::new();
+    let progress = Progress::of(format!("{} sandboxes", bed.launcher.isolation()), options.count.into());
     for number in 1..=options.count {
         let id = format!("bench-{number}");
         let one = match &snapshot {
@@ -37,6 +39,7 @@ pub(super) async fn measure(bed: &Bed, options: &Options) -> Result<Vec<Point>> 
             None => boot(bed, &id).await,
         };
         kept.push(one.with_context(|| format!("sandbox {number}"))?);
+        progress.step();
         if number % step == 0 || number == options.count {
             points.push(point(&kept, number, guest_bytes, before)?);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use hearth_benches::progress::Progress;
 use hearth_benches::statistics::Samples;
 
 use super::Options;
@@ -26,6 +27,7 @@ pub(super) struct Starts {
 /// Boots.
 pub(super) async fn boots(bed: &Bed, options: &Options) -> Result<Starts> {
     let mut starts = Starts::default();
+    let progress = progress("boots", bed, options);
     for number in 0..WARM_UPS + options.count {
         let begun = Instant::now();
         let (mut sandbox, mut dialogue) = bed.boot(&format!("bench-{number}"), None).await?;
@@ -41,6 +43,7 @@ pub(super) async fn boots(bed: &Bed, options: &Options) -> Result<Starts> {
             }
         }
         sandbox.kill().await?;
+        progress.step();
     }
     Ok(starts)
 }
@@ -49,6 +52,7 @@ pub(super) async fn boots(bed: &Bed, options: &Options) -> Result<Starts> {
 pub(super) async fn restores(bed: &Bed, options: &Options) -> Result<Starts> {
     let snapshot = bed.snapshot().await?;
     let mut starts = Starts::default();
+    let progress = progress("restores", bed, options);
     for number in 0..WARM_UPS + options.count {
         let begun = Instant::now();
         let (mut sandbox, _dialogue) = bed.restore(&format!("bench-{number}"), &snapshot).await?;
@@ -61,6 +65,11 @@ pub(super) async fn restores(bed: &Bed, options: &Options) -> Result<Starts> {
             starts.whole.push(whole);
         }
         sandbox.kill().await?;
+        progress.step();
     }
     Ok(starts)
+}
+
+fn progress(what: &str, bed: &Bed, options: &Options) -> Progress {
+    Progress::of(format!("{} {what}", bed.launcher.isolation()), (WARM_UPS + options.count).into())
 }
