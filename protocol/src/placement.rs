@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use hearth_domain::{
     ClaimId, FencingToken, FunctionRef, FunctionSpec, HolderId, InitFailure, Isolation, LeaseTerms, Runtime, SlotId,
-    SlotState,
+    SlotState, StartTimes,
 };
 
 use crate::{Unreachable, WorkerEndpoint};
@@ -80,6 +80,8 @@ pub struct Grant {
     pub worker: WorkerEndpoint,
     /// What runs in it.
     pub function: FunctionRef,
+    /// How it came about, if that was for this grant.
+    pub start: Option<StartTimes>,
 }
 
 /// Renews leases of one holder.

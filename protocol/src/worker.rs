@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hearth_domain::{
     AccountId, FencingToken, FunctionResponse, FunctionSpec, HolderId, InitFailure, InvocationUsage, LogGroup,
-    RequestId, SlotId, SlotOutcome, WorkerId,
+    RequestId, SlotId, SlotOutcome, StartTimes, WorkerId,
 };
 
 use crate::Unreachable;
@@ -94,10 +94,8 @@ pub struct InitSlot {
 /// A slot is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InitDone {
-    /// How long the function's init ran.
-    pub init_duration: Duration,
-    /// Whether the sandbox came from the pool.
-    pub from_pool: bool,
+    /// How long that took.
+    pub times: StartTimes,
 }
 
 /// Why a slot could not be made.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hearth_domain::{
     AccountId, FencingToken, FunctionName, FunctionRef, FunctionSpec, InitFailure, RequestId, RevisionId, SlotId,
-    SlotOutcome, Version, WorkerId,
+    SlotOutcome, StartTimes, Version, WorkerId,
 };
 
 use crate::placement::{FleetWorker, LeaseView};
@@ -106,6 +106,18 @@ pub struct Reservation {
     pub token: FencingToken,
     /// Where the slot is.
     pub worker: WorkerEndpoint,
+    /// The start that the call waited for, if it is the first to use the slot and did not find it idle.
+    pub start: Option<Box<AwaitedStart>>,
+}
+
+/// A start that a call waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AwaitedStart {
+    /// How long the manager waited for the slot on behalf of the call: from the claim, or from the call where that came
+    /// later, until placement granted it.
+    pub awaited: Duration,
+    /// What the worker did. More than `awaited` where the call came when it was half done.
+    pub times: StartTimes,
 }
 
 /// Why there is no slot.

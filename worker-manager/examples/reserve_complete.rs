@@ -159,7 +159,7 @@ fn completion(request_id: RequestId, reservation: &Reservation) -> Completion {
 
 fn grant(slot: SlotId, function: FunctionRef) -> Grant {
     let worker = WorkerEndpoint { id: WorkerId::new("worker-1").expect("a valid id"), url: "".into() };
-    Grant { slot, token: FencingToken(slot.0), terms: LEASE_TERMS, worker, function }
+    Grant { slot, token: FencingToken(slot.0), terms: LEASE_TERMS, worker, function, start: None }
 }
 
 fn function(n: u32) -> Arc<FunctionSpec> {

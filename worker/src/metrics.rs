@@ -118,7 +118,7 @@ impl Metrics {
     pub(crate) fn init_over(&self, answer: &Result<InitDone, InitSlotError>) {
         let outcome = match answer {
             Ok(done) => {
-                self.init_seconds.observe(done.init_duration.as_secs_f64());
+                self.init_seconds.observe(done.times.init.as_secs_f64());
                 "success"
             }
             Err(InitSlotError::InitFailed(_)) => "failed",

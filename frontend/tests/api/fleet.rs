@@ -43,6 +43,8 @@ pub(crate) struct Fleet {
     pub(crate) line_written: Notify,
     /// Idle slots of dead workers, the one used last at the back: handed out before anything else.
     pub(crate) dead_slots: Mutex<Vec<Reservation>>,
+    /// The start that the next calls wait for.
+    pub(crate) start: Mutex<Option<AwaitedStart>>,
     handlers: Mutex<HashMap<SlotId, String>>,
     next_slot: AtomicU64,
     reserved: AtomicU64,
@@ -68,6 +70,7 @@ impl Fleet {
             lines: Mutex::default(),
             line_written: Notify::new(),
             dead_slots: Mutex::default(),
+            start: Mutex::default(),
             handlers: Mutex::default(),
             next_slot: AtomicU64::new(1),
             reserved: AtomicU64::new(0),
@@ -93,7 +96,7 @@ impl Fleet {
 
     fn new_slot(&self, worker: WorkerEndpoint) -> Reservation {
         let slot = SlotId(self.next_slot.fetch_add(1, Ordering::SeqCst));
-        Reservation { slot, token: FencingToken(slot.0), worker }
+        Reservation { slot, token: FencingToken(slot.0), worker, start: self.start.lock().unwrap().map(Box::new) }
     }
 
     fn check_reachable(&self) -> Result<(), Unreachable> {

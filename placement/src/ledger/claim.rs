@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hearth_domain::{ClaimId, FencingToken, FunctionSpec, HolderId, Lease, Moment, SlotId, WorkerId};
+use hearth_domain::{ClaimId, FencingToken, FunctionSpec, HolderId, Lease, Moment, SlotId, StartTimes, WorkerId};
 use hearth_protocol::placement::{ClaimOutcome, ClaimRequest, Grant};
 
 use super::limits::{CLAIM_SLOTS_MAX, CLAIMS_MAX};
@@ -129,8 +129,14 @@ impl Ledger {
     }
 
     /// A slot of the claim is ready: its lease begins, counted from now, which is when the answer goes out.
-    pub(super) fn answer_granted(&mut self, now: Moment, id: &ClaimId, slot: SlotId, out: &mut impl Outbox) {
-        let Some(grant) = self.lease_out(now, slot) else { return };
+    pub(super) fn answer_granted(
+        &mut self,
+        now: Moment,
+        id: &ClaimId,
+        (slot, start): (SlotId, Option<StartTimes>),
+        out: &mut impl Outbox,
+    ) {
+        let Some(grant) = self.lease_out(now, slot, start) else { return };
         let Some(claim) = self.claims.get_mut(id) else { return };
         claim.answered.push(Answer::Granted(slot, grant.token));
         out.claim_outcome(claim.ticket, ClaimOutcome::Granted(grant));
@@ -148,14 +154,16 @@ impl Ledger {
         self.note_finished(now, id);
     }
 
-    /// Starts a lease on a slot, counted from now, and says what its holder is to be told.
-    pub(super) fn lease_out(&mut self, now: Moment, id: SlotId) -> Option<Grant> {
+    /// Starts a lease on a slot, counted from now, and says what its holder is to be told. `start` is how the slot came
+    /// about, if that was for this grant.
+    pub(super) fn lease_out(&mut self, now: Moment, id: SlotId, start: Option<StartTimes>) -> Option<Grant> {
         let slot = self.slots.get_mut(&id)?;
         slot.answers = slot.answers.saturating_add(1);
         let worker = self.workers.get(&slot.worker)?.report.worker.clone();
         let terms = self.config.terms;
         let lease = Lease { slot: id, token: slot.token, terms, counted_from: now };
-        let grant = Grant { slot: id, token: slot.token, terms, worker, function: slot.function.clone() };
+        let function = slot.function.clone();
+        let grant = Grant { slot: id, token: slot.token, terms, worker, function, start };
         self.set_phase(id, Phase::Leased(lease));
         Some(grant)
     }
@@ -166,7 +174,7 @@ impl Ledger {
         for answer in claim.answered.clone() {
             let outcome = match answer {
                 Answer::Granted(slot, token) if self.is_leased(slot, token) => {
-                    self.lease_out(now, slot).map(ClaimOutcome::Granted)
+                    self.lease_out(now, slot, None).map(ClaimOutcome::Granted)
                 }
                 Answer::Granted(..) => None,
                 Answer::Failed(outcome) => Some(outcome),

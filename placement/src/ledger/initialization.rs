@@ -29,7 +29,7 @@ impl Ledger {
             return;
         };
         match result {
-            Ok(InitDone { .. }) => self.initialized(now, (id, token), &claim, attempt, out),
+            Ok(done) => self.initialized(now, (id, token), (&claim, attempt), done, out),
             Err(InitSlotError::InitFailed(failure)) => {
                 self.remove_slot(id);
                 self.placed_one(&claim);
@@ -144,8 +144,8 @@ impl Ledger {
         &mut self,
         now: Moment,
         (id, token): (SlotId, FencingToken),
-        claim: &ClaimId,
-        attempt: u32,
+        (claim, attempt): (&ClaimId, u32),
+        done: InitDone,
         out: &mut impl Outbox,
     ) {
         debug_assert!(self.slots.get(&id).is_some_and(|slot| slot.token == token));
@@ -155,7 +155,7 @@ impl Ledger {
             self.place_again(now, claim, attempt, worker, out);
         } else {
             self.placed_one(claim);
-            self.answer_granted(now, claim, id, out);
+            self.answer_granted(now, claim, (id, Some(done.times)), out);
         }
     }
 

@@ -115,7 +115,7 @@ impl Ledger {
             return;
         }
         let Some(recovery) = self.recoveries.remove(holder) else { return };
-        let grants: Vec<_> = recovery.ready.into_iter().filter_map(|id| self.lease_out(now, id)).collect();
+        let grants: Vec<_> = recovery.ready.into_iter().filter_map(|id| self.lease_out(now, id, None)).collect();
         for ticket in recovery.tickets {
             out.recovered(ticket, grants.clone());
         }

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use hearth_domain::timing::WORKER_REPORT_INTERVAL;
 use hearth_domain::{
     AccountId, BundleDigest, ClaimId, EphemeralStorage, FencingToken, FunctionName, FunctionRef, FunctionSpec,
-    HolderId, MemorySize, RevisionId, Runtime, SlotId, SlotState, Timeout, Version, WorkerId,
+    HolderId, MemorySize, RevisionId, Runtime, SlotId, SlotState, StartTimes, Timeout, Version, WorkerId,
 };
 use hearth_protocol::placement::{
     Capacity, ClaimOutcome, ClaimRequest, Grant, Load, ReleaseRequest, RenewRequest, SlotReport, WorkerReport,
@@ -55,7 +55,7 @@ impl Worker for Scripted {
         }
         self.slots.lock().unwrap().insert(request.slot, (request.token, request.holder));
         self.made.notify_one();
-        Ok(InitDone { init_duration: Duration::ZERO, from_pool: true })
+        Ok(InitDone { times: StartTimes::default() })
     }
 
     async fn invoke(&self, _: InvokeRequest) -> Result<InvokeResponse, InvokeError> {

@@ -102,6 +102,18 @@ pub struct LeaseTerms {
     #[prost(uint64, tag = "3")]
     pub gone_after_ns: u64,
 }
+/// Where the time of an environment's start went, as its worker spent it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartTimes {
+    #[prost(bool, tag = "1")]
+    pub from_pool: bool,
+    #[prost(uint64, tag = "2")]
+    pub sandbox_ns: u64,
+    #[prost(uint64, tag = "3")]
+    pub attach_ns: u64,
+    #[prost(uint64, tag = "4")]
+    pub init_ns: u64,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitFailure {
     #[prost(string, tag = "1")]
@@ -208,6 +220,9 @@ pub struct Grant {
     pub worker: ::core::option::Option<WorkerEndpoint>,
     #[prost(message, optional, tag = "4")]
     pub function: ::core::option::Option<FunctionRef>,
+    /// Absent: the slot was not made for this grant.
+    #[prost(message, optional, tag = "5")]
+    pub start: ::core::option::Option<StartTimes>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RenewRequest {
@@ -1094,10 +1109,8 @@ pub mod init_slot_reply {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitDone {
-    #[prost(uint64, tag = "1")]
-    pub init_duration_ns: u64,
-    #[prost(bool, tag = "2")]
-    pub from_pool: bool,
+    #[prost(message, optional, tag = "3")]
+    pub times: ::core::option::Option<StartTimes>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitSlotError {
@@ -2179,6 +2192,16 @@ pub struct Reservation {
     pub lease: ::core::option::Option<LeaseKey>,
     #[prost(message, optional, tag = "2")]
     pub worker: ::core::option::Option<WorkerEndpoint>,
+    /// Absent: the slot was there already.
+    #[prost(message, optional, tag = "3")]
+    pub start: ::core::option::Option<AwaitedStart>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AwaitedStart {
+    #[prost(uint64, tag = "1")]
+    pub awaited_ns: u64,
+    #[prost(message, optional, tag = "2")]
+    pub times: ::core::option::Option<StartTimes>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReserveError {

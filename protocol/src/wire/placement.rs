@@ -74,6 +74,7 @@ impl From<Grant> for pb::Grant {
             terms: Some(grant.terms.into()),
             worker: Some((&grant.worker).into()),
             function: Some((&grant.function).into()),
+            start: grant.start.map(Into::into),
         }
     }
 }
@@ -89,6 +90,7 @@ impl TryFrom<pb::Grant> for Grant {
             terms: required("terms", wire.terms)?,
             worker: required("worker", wire.worker)?,
             function: required("function", wire.function)?,
+            start: wire.start.map(|start| nested("start", start)).transpose()?,
         })
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hearth_domain::limits::{ENVIRONMENT_MAX_BYTES, LAYERS_MAX};
 use hearth_domain::{
     BundleDigest, FencingToken, FunctionCredentials, FunctionRef, FunctionSpec, InitFailure, LeaseTerms, Logging,
-    SlotId, SlotOutcome,
+    SlotId, SlotOutcome, StartTimes,
 };
 
 use super::{Malformed, TEXT_MAX_BYTES, bounded, missing, nested, ns, parsed, required, text};
@@ -211,6 +211,26 @@ impl TryFrom<pb::LeaseTerms> for LeaseTerms {
         let [renew, stop, gone] =
             [wire.renew_after_ns, wire.stop_using_after_ns, wire.gone_after_ns].map(Duration::from_nanos);
         Self::checked(renew, stop, gone).map_err(|wrong| Malformed::new("renew_after_ns", wrong))
+    }
+}
+
+impl From<StartTimes> for pb::StartTimes {
+    fn from(times: StartTimes) -> Self {
+        Self {
+            from_pool: times.from_pool,
+            sandbox_ns: ns(times.sandbox),
+            attach_ns: ns(times.attach),
+            init_ns: ns(times.init),
+        }
+    }
+}
+
+impl TryFrom<pb::StartTimes> for StartTimes {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::StartTimes) -> Result<Self, Malformed> {
+        let [sandbox, attach, init] = [wire.sandbox_ns, wire.attach_ns, wire.init_ns].map(Duration::from_nanos);
+        Ok(Self { from_pool: wire.from_pool, sandbox, attach, init })
     }
 }
 

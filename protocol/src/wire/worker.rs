@@ -35,9 +35,7 @@ impl From<Result<InitDone, InitSlotError>> for pb::InitSlotReply {
     fn from(outcome: Result<InitDone, InitSlotError>) -> Self {
         use pb::init_slot_reply::Outcome;
         let outcome = match outcome {
-            Ok(done) => {
-                Outcome::Done(pb::InitDone { init_duration_ns: ns(done.init_duration), from_pool: done.from_pool })
-            }
+            Ok(done) => Outcome::Done(pb::InitDone { times: Some(done.times.into()) }),
             Err(error) => Outcome::Error(error.into()),
         };
         Self { outcome: Some(outcome) }
@@ -50,10 +48,7 @@ impl TryFrom<pb::InitSlotReply> for Result<InitDone, InitSlotError> {
     fn try_from(wire: pb::InitSlotReply) -> Result<Self, Malformed> {
         use pb::init_slot_reply::Outcome;
         match wire.outcome.ok_or_else(|| missing("outcome"))? {
-            Outcome::Done(done) => Ok(Ok(InitDone {
-                init_duration: Duration::from_nanos(done.init_duration_ns),
-                from_pool: done.from_pool,
-            })),
+            Outcome::Done(done) => Ok(Ok(InitDone { times: required("done.times", done.times)? })),
             Outcome::Error(error) => nested("error", error).map(Err),
         }
     }

@@ -7,8 +7,8 @@ use super::{Malformed, TEXT_MAX_BYTES, bounded, count, each, missing, nested, ns
 use crate::generated::v1 as pb;
 use crate::placement::LeaseView;
 use crate::worker_manager::{
-    Completion, ConcurrencyLimits, Fleet, HeldSlot, Provision, ProvisionReport, ProvisionTarget, Provisioned,
-    Reservation, ReserveError, ReserveRequest, RetireRequest,
+    AwaitedStart, Completion, ConcurrencyLimits, Fleet, HeldSlot, Provision, ProvisionReport, ProvisionTarget,
+    Provisioned, Reservation, ReserveError, ReserveRequest, RetireRequest,
 };
 
 impl From<ReserveRequest> for pb::ReserveRequest {
@@ -66,7 +66,11 @@ impl TryFrom<pb::ReserveReply> for Result<Reservation, ReserveError> {
 
 impl From<Reservation> for pb::Reservation {
     fn from(reservation: Reservation) -> Self {
-        Self { lease: Some(lease_key(reservation.slot, reservation.token)), worker: Some((&reservation.worker).into()) }
+        Self {
+            lease: Some(lease_key(reservation.slot, reservation.token)),
+            worker: Some((&reservation.worker).into()),
+            start: reservation.start.map(|start| (*start).into()),
+        }
     }
 }
 
@@ -75,7 +79,22 @@ impl TryFrom<pb::Reservation> for Reservation {
 
     fn try_from(wire: pb::Reservation) -> Result<Self, Malformed> {
         let (slot, token) = lease(wire.lease)?;
-        Ok(Self { slot, token, worker: required("worker", wire.worker)? })
+        let start = wire.start.map(|start| nested("start", start).map(Box::new)).transpose()?;
+        Ok(Self { slot, token, worker: required("worker", wire.worker)?, start })
+    }
+}
+
+impl From<AwaitedStart> for pb::AwaitedStart {
+    fn from(start: AwaitedStart) -> Self {
+        Self { awaited_ns: ns(start.awaited), times: Some(start.times.into()) }
+    }
+}
+
+impl TryFrom<pb::AwaitedStart> for AwaitedStart {
+    type Error = Malformed;
+
+    fn try_from(wire: pb::AwaitedStart) -> Result<Self, Malformed> {
+        Ok(Self { awaited: Duration::from_nanos(wire.awaited_ns), times: required("times", wire.times)? })
     }
 }
 

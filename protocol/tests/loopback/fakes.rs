@@ -12,7 +12,7 @@ use hearth_domain::stream::STREAM_CHUNK_MAX_BYTES;
 use hearth_domain::timing::LEASE_TERMS;
 use hearth_domain::{
     AccountId, BundleDigest, EphemeralStorage, FencingToken, FunctionRef, FunctionResponse, FunctionSpec, HolderId,
-    InvocationUsage, MemorySize, RequestId, SlotId, SlotOutcome, Timeout, Version,
+    InvocationUsage, MemorySize, RequestId, SlotId, SlotOutcome, StartTimes, Timeout, Version,
 };
 use hearth_protocol::placement::*;
 use hearth_protocol::worker::*;
@@ -70,11 +70,16 @@ fn endpoint() -> WorkerEndpoint {
 }
 
 pub(crate) fn reservation() -> Reservation {
-    Reservation { slot: SlotId(u64::MAX), token: FencingToken(2), worker: endpoint() }
+    Reservation { slot: SlotId(u64::MAX), token: FencingToken(2), worker: endpoint(), start: Some(Box::new(start())) }
+}
+
+fn start() -> AwaitedStart {
+    AwaitedStart { awaited: Duration::from_millis(14), times: init_done().times }
 }
 
 pub(crate) fn grant() -> Grant {
-    Grant { slot: SlotId(9), token: FencingToken(3), terms: LEASE_TERMS, worker: endpoint(), function: function() }
+    let (slot, token, start) = (SlotId(9), FencingToken(3), Some(init_done().times));
+    Grant { slot, token, terms: LEASE_TERMS, worker: endpoint(), function: function(), start }
 }
 
 pub(crate) fn renew_response() -> RenewResponse {
@@ -111,7 +116,8 @@ pub(crate) fn init_slot() -> InitSlot {
 }
 
 pub(crate) fn init_done() -> InitDone {
-    InitDone { init_duration: Duration::from_millis(12), from_pool: true }
+    let [sandbox, attach, init] = [1, 2, 9].map(Duration::from_millis);
+    InitDone { times: StartTimes { from_pool: true, sandbox, attach, init } }
 }
 
 pub(crate) fn invoke(id: &str, payload: Bytes) -> InvokeRequest {

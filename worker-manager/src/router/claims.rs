@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hearth_domain::{FunctionSpec, InitFailure, Moment, SlotId};
 use hearth_protocol::placement::{ClaimOutcome, Grant};
-use hearth_protocol::worker_manager::ReserveError;
+use hearth_protocol::worker_manager::{AwaitedStart, ReserveError};
 
 use crate::alarms::Armed;
 use crate::leases::HeldLease;
@@ -167,6 +167,7 @@ impl Router {
             pinned,
             granted_at: now,
             answered_at: now,
+            start: grant.start.map(|times| Box::new(AwaitedStart { awaited: now.since(sent_at), times })),
             armed: Armed::default(),
         };
         let deadline = slot.deadline(&self.config);

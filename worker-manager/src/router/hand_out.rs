@@ -1,7 +1,9 @@
 //! Slots change hands: the only file in which a slot becomes busy or idle.
 
+use std::time::Duration;
+
 use hearth_domain::{Moment, RequestId, SlotId};
-use hearth_protocol::worker_manager::Reservation;
+use hearth_protocol::worker_manager::{AwaitedStart, Reservation};
 
 use super::admission::Pool;
 use super::function::FunctionIndex;
@@ -36,7 +38,7 @@ impl Router {
         function.busy += 1;
         slot.place = SlotPlace::Busy(Busy { request_id: request_id.clone(), pool, since: now, until, lost: false });
         self.alarms.arm(Alarm::Slot(id), &mut slot.armed, until);
-        let reservation = Reservation { slot: id, token: slot.lease.token(), worker: slot.worker.clone() };
+        let reservation = Reservation { slot: id, token: slot.lease.token(), worker: slot.worker.clone(), start: None };
         self.calls.insert(request_id, Call::Runs(id));
         Some(reservation)
     }
@@ -48,10 +50,13 @@ impl Router {
         if !slot.lease.usable(now) {
             return self.refresh(now, id);
         }
+        // A call that finds the slot idle has not waited for it.
+        let start = slot.start.take();
         if let Some((_, waiter_id)) = self.functions[index].waiters.pop_first() {
             let Some(waiter) = self.forget_waiter(waiter_id) else { return };
             self.stats.waited += 1;
-            if let Some(reservation) = self.hand_out(now, id, waiter.request_id, waiter.pool) {
+            if let Some(mut reservation) = self.hand_out(now, id, waiter.request_id, waiter.pool) {
+                reservation.start = start.map(|start| awaited_since(start, now.since(waiter.since)));
                 outbox.answer(waiter_id, Ok(reservation));
             }
             return self.unsettle(now, index);
@@ -115,4 +120,10 @@ impl Router {
         self.stats.released += 1;
         self.drop_slot(now, id);
     }
+}
+
+/// The start as a call saw it that waited for `wait` in all.
+fn awaited_since(mut start: Box<AwaitedStart>, wait: Duration) -> Box<AwaitedStart> {
+    start.awaited = start.awaited.min(wait);
+    start
 }

@@ -151,7 +151,7 @@ impl Router {
                     return None;
                 }
                 let (token, worker) = (slot.lease.token(), slot.worker.clone());
-                Some(Ok(Reserved::Now(Reservation { slot: id, token, worker })))
+                Some(Ok(Reserved::Now(Reservation { slot: id, token, worker, start: None })))
             }
             Call::Waits(earlier) => {
                 let waiter = self.waiters.get(&earlier)?;

@@ -8,6 +8,7 @@
 
 use hearth_domain::{Moment, RequestId};
 use hearth_protocol::WorkerEndpoint;
+use hearth_protocol::worker_manager::AwaitedStart;
 
 use crate::alarms::Armed;
 use crate::leases::HeldLease;
@@ -29,6 +30,8 @@ pub(super) struct Slot {
     pub(super) granted_at: Moment,
     /// When its worker last answered for it: the grant, or the end of a call that left it reusable.
     pub(super) answered_at: Moment,
+    /// How it came about, until its first call has it or it is idle.
+    pub(super) start: Option<Box<AwaitedStart>>,
     pub(super) armed: Armed,
 }
 

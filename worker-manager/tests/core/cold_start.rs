@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_domain::SlotOutcome;
+use hearth_domain::{SlotOutcome, StartTimes};
 use hearth_protocol::placement::ClaimOutcome;
 use hearth_protocol::worker_manager::ReserveError;
 use hearth_worker_manager::router::RouterConfig;
@@ -21,6 +21,48 @@ fn a_cold_call_claims_one_slot_and_gets_it() {
     let reservation = bench.answer(waiter).unwrap();
     assert_eq!((reservation.slot, reservation.token), (grant.slot, grant.token));
     bench.nothing_else_was_sent();
+}
+
+#[test]
+fn a_call_is_told_of_the_start_that_it_waited_for_and_of_no_other() {
+    let (mut bench, f) = (Bench::new(), function("f"));
+    let (first, second) = (bench.ask_and_wait(&f, "r1"), bench.ask_and_wait(&f, "r2"));
+    bench.turn();
+    let claim = bench.claim();
+    bench.pass(Duration::from_millis(30));
+    let late = bench.ask_and_wait(&f, "r3");
+    bench.pass(Duration::from_millis(10));
+    let init = Duration::from_millis(25);
+    bench.start_times = Some(StartTimes { init, ..StartTimes::default() });
+    let mut told = |waiter| {
+        bench.grant(&claim);
+        bench.answer(waiter).unwrap()
+    };
+    let warm = told(first);
+    let start = warm.start.as_deref().unwrap();
+    assert_eq!((start.awaited, start.times.init), (Duration::from_millis(40), init));
+    told(second);
+    let another = bench.sent.claims.pop_front().unwrap();
+    bench.give_back("r1", &warm);
+    assert_eq!(bench.answer(late).unwrap().start, None, "it got a slot that another had used");
+    bench.grant(&another);
+    assert_eq!(bench.ask_warm(&f, "r4").start, None, "nobody waited for a slot that was found idle");
+}
+
+#[test]
+fn of_a_start_that_was_under_way_counts_what_the_call_waited_for() {
+    let (mut bench, f) = (Bench::new(), function("f"));
+    let first = bench.ask_and_wait(&f, "r1");
+    bench.turn();
+    let claim = bench.claim();
+    bench.pass(Duration::from_millis(30));
+    let late = bench.ask_and_wait(&f, "r2");
+    bench.router.on_cancel(bench.now, first);
+    bench.pass(Duration::from_millis(10));
+    bench.start_times = Some(StartTimes { init: Duration::from_millis(35), ..StartTimes::default() });
+    bench.grant(&claim);
+    let start = *bench.answer(late).unwrap().start.unwrap();
+    assert_eq!((start.awaited, start.times.init), (Duration::from_millis(10), Duration::from_millis(35)));
 }
 
 #[test]

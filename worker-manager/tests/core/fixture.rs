@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use hearth_domain::{
     AccountId, BundleDigest, EphemeralStorage, FencingToken, FunctionName, FunctionRef, FunctionSpec, InitFailure,
-    LeaseTerms, MemorySize, Moment, RequestId, RevisionId, Runtime, SlotId, SlotOutcome, Timeout, Version, WorkerId,
+    LeaseTerms, MemorySize, Moment, RequestId, RevisionId, Runtime, SlotId, SlotOutcome, StartTimes, Timeout, Version,
+    WorkerId,
 };
 use hearth_protocol::WorkerEndpoint;
 use hearth_protocol::placement::{ClaimOutcome, Grant, RenewResponse};
@@ -53,6 +54,8 @@ pub(crate) struct Bench {
     pub(crate) granted_on: WorkerEndpoint,
     /// What the next calls may use.
     pub(crate) limits: ConcurrencyLimits,
+    /// How the next grants' slots came about.
+    pub(crate) start_times: Option<StartTimes>,
     last_slot: u64,
 }
 
@@ -76,6 +79,7 @@ impl Bench {
             now: at(1_000),
             granted_on: worker(1),
             limits: ConcurrencyLimits::default(),
+            start_times: None,
             last_slot: 0,
         }
     }
@@ -162,7 +166,8 @@ impl Bench {
     pub(crate) fn new_grant(&mut self, function: &FunctionRef) -> Grant {
         self.last_slot += 1;
         let (slot, token) = (SlotId(self.last_slot), FencingToken(self.last_slot + 1_000));
-        Grant { slot, token, terms: TERMS, worker: self.granted_on.clone(), function: function.clone() }
+        let (worker, function, start) = (self.granted_on.clone(), function.clone(), self.start_times);
+        Grant { slot, token, terms: TERMS, worker, function, start }
     }
 
     pub(crate) fn no_capacity(&mut self, claim: &Claim) {

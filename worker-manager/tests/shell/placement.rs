@@ -83,7 +83,7 @@ impl State {
 
 pub(crate) fn grant(slot: SlotId, token: FencingToken, function: FunctionRef) -> Grant {
     let worker = WorkerEndpoint { id: WorkerId::new("worker-1").unwrap(), url: "".into() };
-    Grant { slot, token, terms: LEASE_TERMS, worker, function }
+    Grant { slot, token, terms: LEASE_TERMS, worker, function, start: None }
 }
 
 #[async_trait]

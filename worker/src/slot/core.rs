@@ -21,6 +21,7 @@ mod ending;
 mod guest;
 mod memory;
 mod snap_start;
+mod start;
 mod stream;
 
 use std::sync::Arc;
@@ -34,6 +35,8 @@ use hearth_protocol::worker::{
     FenceRequest, Fenced, InitDone, InitSlotError, InvokeError, InvokeRequest, InvokeResponse, StreamPiece,
 };
 
+pub(crate) use self::start::Arrival;
+use self::start::StartClock;
 use self::stream::Stream;
 use super::failure::{Failure, Violation};
 use super::guest_use::GuestUse;
@@ -112,7 +115,7 @@ pub(crate) struct SlotCore {
     phase: Phase,
     /// The first init took too long: this one counts against the function's timeout.
     within_call: bool,
-    from_pool: bool,
+    start: StartClock,
     unbilled_init: Option<Duration>,
     unbilled_restore: Option<usage::Restore>,
     /// A snapshot is taken after this init.
@@ -141,8 +144,9 @@ struct Running {
 }
 
 impl SlotCore {
-    /// A slot that was just bound to `function`; its sandbox is to be prepared.
+    /// A slot that was just asked for and bound to `function`; its sandbox is to be prepared.
     pub(crate) fn new(
+        asked: Moment,
         slot: SlotId,
         token: FencingToken,
         holder: HolderId,
@@ -160,7 +164,7 @@ impl SlotCore {
             state: SlotState::Initializing,
             phase: Phase::Preparing,
             within_call: false,
-            from_pool: false,
+            start: StartClock::new(asked),
             unbilled_init: None,
             unbilled_restore: None,
             snap_start: false,
@@ -209,9 +213,9 @@ impl SlotCore {
     }
 
     /// Sandbox and code are there: starts init.
-    pub(crate) fn on_prepared(&mut self, now: Now, from_pool: bool, init: Init, out: &mut impl Outbox) {
+    pub(crate) fn on_prepared(&mut self, now: Now, arrival: Arrival, init: Init, out: &mut impl Outbox) {
         debug_assert!(matches!(self.phase, Phase::Preparing));
-        self.from_pool = from_pool;
+        self.start.on_arrival(now.moment, arrival);
         self.guest_use = GuestUse::default();
         self.snap_start = init.snap_start;
         self.phase = Phase::Initializing { started: now.moment };
@@ -332,6 +336,7 @@ impl SlotCore {
                 let took = now.moment.since(*started);
                 let event = Event::InitFailed { took, within_call: false, status: Status::Timeout };
                 self.tell(now, None, event, out);
+                self.start.on_init_over(now.moment);
                 self.within_call = true;
                 self.phase = Phase::Preparing;
             }

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hearth_daemon::Clock;
 use hearth_domain::FunctionSpec;
 use hearth_guest_protocol::{EnvironmentVariable, GuestLimits, Init};
 use hearth_microvm::{Limits, SandboxError};
+use tokio::time::Instant;
 
 use super::Host;
 use crate::class::{SandboxClass, Sizing};
@@ -23,6 +25,8 @@ const INIT_MIN_MILLI_CPUS: u32 = 1_000;
 pub(super) struct Prepared {
     pub(super) booted: Booted,
     pub(super) begin: Begin,
+    /// How long it was there and did not see its code.
+    pub(super) attach: Duration,
     /// Its code, for as long as it uses it; a restored one has its own.
     pub(super) code: Option<CodeLease>,
     /// The snapshot it is to become after its init.
@@ -70,7 +74,8 @@ impl Preparer {
         let Some(key) = boots.version_key(&self.function) else { return self.prepare_init(class, None).await };
         if let Some((booted, resumed)) = boots.restore_version(class, &key, self.own_variables()).await? {
             booted.sandbox.set_limits(boots.sizing().limits(&self.function)).await?;
-            return Ok(Prepared { booted, begin: Begin::Restored(resumed), code: None, making: None });
+            let (begin, attach) = (Begin::Restored(resumed), Duration::ZERO);
+            return Ok(Prepared { booted, begin, attach, code: None, making: None });
         }
         self.prepare_init(class, boots.begin_version(&key)).await
     }
@@ -94,9 +99,9 @@ impl Preparer {
                 Some(making) => self.host.boots.start_version(class, making).await,
                 None => self.host.pool.take(class).await,
             };
-            started.map_err(PrepareError::from)
+            started.map(|booted| (booted, Instant::now())).map_err(PrepareError::from)
         };
-        let (code, mut booted) = tokio::try_join!(code, sandbox)?;
+        let (code, (mut booted, there_at)) = tokio::try_join!(code, sandbox)?;
         let task_root = self.host.boots.attach_code(&mut *booted.sandbox, code.path()).await?;
         let layers_root = match code.layers() {
             Some(layers) => self.host.boots.attach_layers(&mut *booted.sandbox, layers).await?,
@@ -106,7 +111,7 @@ impl Preparer {
         let mut init = self.init(&task_root, &layers_root, making.is_some());
         init.layers_in_code = code.layers_in_code();
         let begin = Begin::Init(init);
-        Ok(Prepared { booted, begin, code: Some(code), making })
+        Ok(Prepared { booted, begin, attach: there_at.elapsed(), code: Some(code), making })
     }
 
     fn init(&self, task_root: &Path, layers_root: &Path, snap_start: bool) -> Init {

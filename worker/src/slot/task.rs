@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, warn};
 
-use super::core::{Fate, Now, SlotCore};
+use super::core::{Arrival, Fate, Now, SlotCore};
 use super::failure::Violation;
 use super::hands::{Equipment, Hands, LogWriter, Wishes, record_prefetch};
 use super::prepare::{self, Begin, PrepareError, Prepared, Preparer};
@@ -70,7 +70,7 @@ impl SlotTask {
         inbox: mpsc::Receiver<Command>,
     ) -> (Self, watch::Receiver<Option<InitAnswer>>, watch::Receiver<SlotView>) {
         let InitSlot { slot, token, holder, function } = request;
-        let core = SlotCore::new(slot, token, holder.clone(), function.clone(), host.bounds);
+        let core = SlotCore::new(read_clock(&host.clock), slot, token, holder.clone(), function.clone(), host.bounds);
         let (view, seen) = watch::channel(SlotView {
             slot,
             token,
@@ -127,14 +127,15 @@ impl SlotTask {
 
     fn on_prepared(&mut self, prepared: Result<Prepared, PrepareError>) {
         match prepared {
-            Ok(Prepared { booted, begin, code, making }) => {
+            Ok(Prepared { booted, begin, attach, code, making }) => {
                 let (reader, writer) = (booted.channel.reader, booted.channel.writer);
                 let (sandbox, origin) = (booted.sandbox, booted.origin);
                 self.hands.equipment =
                     Some(Equipment { sandbox, reader, writer, frozen: false, origin, making, _code: code });
                 self.host.metrics.cold_start(booted.from_pool);
+                let arrival = Arrival { from_pool: booted.from_pool, attach };
                 match begin {
-                    Begin::Init(init) => self.core.on_prepared(self.now(), booted.from_pool, init, &mut self.hands),
+                    Begin::Init(init) => self.core.on_prepared(self.now(), arrival, init, &mut self.hands),
                     Begin::Restored(resumed) => self.core.on_restored(self.now(), &resumed, &mut self.hands),
                 }
             }

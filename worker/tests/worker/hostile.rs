@@ -190,5 +190,5 @@ async fn pooled_sandboxes_that_misbehave_are_replaced() {
     let replaced = |ready: u32| ready == 1 && BOOTED.load(Ordering::SeqCst) == classes + 3;
     fixture.report(|report| report.pooled.iter().all(|pooled| replaced(pooled.ready))).await;
     assert_eq!(fixture.launcher.alive(), classes);
-    assert!(fixture.init(1, "echo").await.unwrap().from_pool);
+    assert!(fixture.init(1, "echo").await.unwrap().times.from_pool);
 }

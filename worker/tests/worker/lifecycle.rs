@@ -17,7 +17,7 @@ const MB: u64 = 1 << 20;
 async fn init_then_invoke_then_invoke_again() {
     let fixture = Fixture::new(honest()).await;
     let done = fixture.init(1, "echo").await.unwrap();
-    assert!(!done.from_pool);
+    assert!(!done.times.from_pool);
     let first = fixture.invoke(1, r#"{"a":1}"#).await.unwrap();
     assert_eq!((text(&first).as_str(), first.slot), (r#"{"a":1}"#, SlotOutcome::Reusable));
     assert!(first.usage.init_duration.is_some());
@@ -175,7 +175,7 @@ async fn a_pool_gives_refills_and_never_takes_back() {
     let fixture = Fixture::with(honest(), |config| config.pool_size = 2).await;
     fixture.worker.ready().await;
     fixture.report(|report| report.pooled.iter().all(|pooled| pooled.ready == 2)).await;
-    assert!(fixture.init(1, "echo").await.unwrap().from_pool);
+    assert!(fixture.init(1, "echo").await.unwrap().times.from_pool);
     fixture.report(|report| report.pooled.iter().all(|pooled| pooled.ready == 2) && report.slots.len() == 1).await;
     fixture.worker.reclaim(vec![(SlotId(1), TOKEN)]).await.unwrap();
     fixture.no_slots().await;

@@ -30,7 +30,7 @@ async fn only_the_smallest_size_waits_for_nobody() {
     let booted: Vec<_> = fixture.launcher.specs().iter().map(|spec| spec.limits.memory_bytes / MB).collect();
     assert_eq!(booted, [194, 194], "one for each runtime, of 128 MB and what its kernel takes");
     // 256 MB: booted for the call, and one more for the next.
-    assert!(!fixture.init(1, "echo").await.unwrap().from_pool);
+    assert!(!fixture.init(1, "echo").await.unwrap().times.from_pool);
     let waits = |size| {
         move |report: &hearth_protocol::placement::WorkerReport| {
             let pooled = report.pooled.iter().find(|pooled| pooled.memory_mb == size);
@@ -38,7 +38,7 @@ async fn only_the_smallest_size_waits_for_nobody() {
         }
     };
     fixture.report(waits(256)).await;
-    assert!(fixture.init(2, "echo").await.unwrap().from_pool);
+    assert!(fixture.init(2, "echo").await.unwrap().times.from_pool);
     let mut large = function("echo");
     large.memory = MemorySize::new(800).unwrap();
     fixture.worker.reclaim(vec![(hearth_domain::SlotId(1), crate::fixture::TOKEN)]).await.unwrap();

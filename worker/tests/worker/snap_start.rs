@@ -28,7 +28,7 @@ async fn the_first_environment_of_a_version_becomes_a_snapshot_and_all_come_of_i
         let (booted, snapshots) = (fixture.launcher.count(&Act::Booted), fixture.launcher.count(&Act::Snapshot));
         for slot in 1..4 {
             let done = fixture.worker.init_slot(init_slot(slot, version("prints-when-restored"))).await.unwrap();
-            assert!(!done.from_pool);
+            assert!(!done.times.from_pool);
         }
         // With a pool, what becomes the snapshot was itself restored.
         let boots = usize::from(pool_size == 0);

@@ -25,11 +25,11 @@ async fn the_first_of_a_class_becomes_a_snapshot_and_the_others_come_of_it() {
     };
     fixture.report(all_ready).await;
     // Nobody wanted this size yet: the call boots, the pool makes a snapshot of its own sandbox and restores from it.
-    assert!(!fixture.init(1, "identity").await.unwrap().from_pool);
+    assert!(!fixture.init(1, "identity").await.unwrap().times.from_pool);
     fixture.report(pooled(1)).await;
     assert_eq!(fixture.launcher.count(&Act::Snapshot), 3, "one for each runtime, and one of the larger size");
     for slot in [2, 3] {
-        assert!(fixture.init(slot, "identity").await.unwrap().from_pool);
+        assert!(fixture.init(slot, "identity").await.unwrap().times.from_pool);
         fixture.report(move |report| report.slots.len() == slot as usize && pooled(slot as u32)(report)).await;
     }
     let [mut second, mut third] = [fixture.invoke(2, "{}").await.unwrap(), fixture.invoke(3, "{}").await.unwrap()];
@@ -43,7 +43,7 @@ async fn the_first_of_a_class_becomes_a_snapshot_and_the_others_come_of_it() {
 #[tokio::test]
 async fn without_a_pool_calls_restore_all_the_same() {
     let fixture = Fixture::kvm(honest(), |config| config.pool_size = 0).await;
-    assert!(!fixture.init(1, "identity").await.unwrap().from_pool);
+    assert!(!fixture.init(1, "identity").await.unwrap().times.from_pool);
     assert_eq!(text(&fixture.invoke(1, "{}").await.unwrap()), "", "it was booted");
     // Meanwhile a snapshot is made in the background, and some call is the first to find it.
     let mut slot = 1;
@@ -51,7 +51,7 @@ async fn without_a_pool_calls_restore_all_the_same() {
         fixture.worker.reclaim(vec![(SlotId(slot), TOKEN)]).await.unwrap();
         fixture.no_slots().await;
         slot += 1;
-        assert!(!fixture.init(slot, "identity").await.unwrap().from_pool);
+        assert!(!fixture.init(slot, "identity").await.unwrap().times.from_pool);
     }
     assert_ne!(text(&fixture.invoke(slot, "{}").await.unwrap()), "");
     assert_eq!(fixture.launcher.count(&Act::Snapshot), 1);

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use hearth_domain::{
     AccountId, BundleDigest, ClaimId, EphemeralStorage, FencingToken, FunctionName, FunctionRef, FunctionSpec,
-    HolderId, InitFailure, MemorySize, Moment, RevisionId, Runtime, SlotId, SlotState, Timeout, Version, WorkerId,
+    HolderId, InitFailure, MemorySize, Moment, RevisionId, Runtime, SlotId, SlotState, StartTimes, Timeout, Version,
+    WorkerId,
 };
 use hearth_protocol::placement::{
     Capacity, ClaimOutcome, ClaimRequest, Grant, Load, ReleaseRequest, RenewRequest, RenewResponse, ReportAck,
@@ -124,7 +125,8 @@ impl Bench {
         (worker, slot, token): (String, SlotId, FencingToken),
         result: Result<(), InitSlotError>,
     ) {
-        let done = result.map(|()| InitDone { init_duration: Duration::from_millis(5), from_pool: true });
+        let done =
+            result.map(|()| InitDone { times: StartTimes { init: Duration::from_millis(5), ..StartTimes::default() } });
         self.ledger.on_init_result(self.now, &endpoint(&worker), (slot, token), done, &mut self.out);
         self.ledger.check_invariants();
     }

@@ -9,7 +9,7 @@ use hearth_domain::{
     AccountId, BundleDigest, ClaimId, EphemeralStorage, FencingToken, FunctionCredentials, FunctionError, FunctionName,
     FunctionRef, FunctionResponse, FunctionSpec, HolderId, InitFailure, InvocationUsage, Isolation, LeaseTerms,
     LogFormat, LogGroup, LogLevel, Logging, MemorySize, RequestId, RevisionId, Runtime, SlotId, SlotOutcome, SlotState,
-    Timeout, Version, WorkerId,
+    StartTimes, Timeout, Version, WorkerId,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -174,9 +174,28 @@ pub(super) fn provision_report() -> impl Strategy<Value = ProvisionReport> {
     vec(provisioned, 0..3).prop_map(|functions| ProvisionReport { functions })
 }
 
+fn reservation() -> impl Strategy<Value = Reservation> {
+    let start = (duration(), start_times()).prop_map(|(awaited, times)| Box::new(AwaitedStart { awaited, times }));
+    (slot(), endpoint(), option::of(start)).prop_map(|((slot, token), worker, start)| Reservation {
+        slot,
+        token,
+        worker,
+        start,
+    })
+}
+
+fn start_times() -> impl Strategy<Value = StartTimes> {
+    (any::<bool>(), duration(), duration(), duration()).prop_map(|(from_pool, sandbox, attach, init)| StartTimes {
+        from_pool,
+        sandbox,
+        attach,
+        init,
+    })
+}
+
 pub(super) fn reserve_outcome() -> impl Strategy<Value = Result<Reservation, ReserveError>> {
     prop_oneof![
-        (slot(), endpoint()).prop_map(|((slot, token), worker)| Ok(Reservation { slot, token, worker })),
+        reservation().prop_map(Ok),
         (account(), any::<u32>()).prop_map(|(account, limit)| Err(ReserveError::ConcurrencyLimit { account, limit })),
         (name(), any::<u32>()).prop_map(|(name, limit)| Err(ReserveError::ReservedLimit { name, limit })),
         any::<usize>().prop_map(|waiting| Err(ReserveError::QueueFull { waiting })),
@@ -237,13 +256,9 @@ fn terms() -> impl Strategy<Value = LeaseTerms> {
 }
 
 fn grant() -> impl Strategy<Value = Grant> {
-    (slot(), terms(), endpoint(), function()).prop_map(|((slot, token), terms, worker, function)| Grant {
-        slot,
-        token,
-        terms,
-        worker,
-        function,
-    })
+    (slot(), terms(), endpoint(), function(), option::of(start_times())).prop_map(
+        |((slot, token), terms, worker, function, start)| Grant { slot, token, terms, worker, function, start },
+    )
 }
 
 pub(super) fn grants() -> impl Strategy<Value = Grants> {
@@ -342,7 +357,7 @@ pub(super) fn init_slot() -> impl Strategy<Value = InitSlot> {
 
 pub(super) fn init_outcome() -> impl Strategy<Value = Result<InitDone, InitSlotError>> {
     prop_oneof![
-        (duration(), any::<bool>()).prop_map(|(init_duration, from_pool)| Ok(InitDone { init_duration, from_pool })),
+        start_times().prop_map(|times| Ok(InitDone { times })),
         init_failure().prop_map(|failure| Err(InitSlotError::InitFailed(failure))),
         ".{0,40}".prop_map(|reason| Err(InitSlotError::Refused { reason })),
         unreachable().prop_map(|unreachable| Err(unreachable.into())),

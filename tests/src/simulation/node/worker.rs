@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_domain::{
-    FencingToken, FunctionSpec, HolderId, InitFailure, RequestId, SlotEvent, SlotId, SlotOutcome, SlotState, WorkerId,
+    FencingToken, FunctionSpec, HolderId, InitFailure, RequestId, SlotEvent, SlotId, SlotOutcome, SlotState,
+    StartTimes, WorkerId,
 };
 use hearth_protocol::WorkerEndpoint;
 use hearth_protocol::placement::{Capacity, Load, PooledCount, SlotReport, WorkerReport};
@@ -322,7 +323,7 @@ pub(crate) fn endpoint(index: usize) -> WorkerEndpoint {
 }
 
 fn done() -> InitDone {
-    InitDone { init_duration: Duration::from_millis(1), from_pool: true }
+    InitDone { times: StartTimes { init: Duration::from_millis(1), ..StartTimes::default() } }
 }
 
 fn refused(reason: &str) -> InitSlotError {

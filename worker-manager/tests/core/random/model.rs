@@ -299,7 +299,7 @@ impl World {
         let (slot, token) = (SlotId(self.last), FencingToken(self.last));
         let UnderWay { function, sent_at, cut, .. } = self.claims[&number];
         let function = self.functions[function].function.clone();
-        let grant = Grant { slot, token, terms: TERMS, worker: worker_of(slot), function };
+        let grant = Grant { slot, token, terms: TERMS, worker: worker_of(slot), function, start: None };
         self.answered_at.insert(slot, self.now);
         if !cut {
             self.held.insert(slot, sent_at);

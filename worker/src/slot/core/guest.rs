@@ -51,6 +51,7 @@ impl SlotCore {
     fn on_init_done(&mut self, now: Now, done: GuestInitDone, out: &mut impl Outbox) -> Result<(), Violation> {
         let Phase::Initializing { started } = self.phase else { return Err(self.unexpected("InitDone")) };
         let init_duration = now.moment.since(started);
+        self.start.on_init_over(now.moment);
         if let Some(error) = done.error {
             let error = checked_error("InitDone", error)?;
             // The shim sees that the runtime was killed; why, only the host knows.
@@ -76,7 +77,7 @@ impl SlotCore {
         self.advance(SlotEvent::Initialized);
         self.phase = Phase::Idle { since: now.moment, frozen: false };
         out.end_of_init();
-        out.answer_init(Ok(InitDone { init_duration, from_pool: self.from_pool }));
+        out.answer_init(Ok(InitDone { times: self.start.times() }));
         Ok(())
     }
 

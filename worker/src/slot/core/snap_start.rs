@@ -19,6 +19,7 @@ impl SlotCore {
     /// A sandbox is there that came of a snapshot taken after the function's init: it can take a call.
     pub(crate) fn on_restored(&mut self, now: Now, resumed: &Resumed, out: &mut impl Outbox) {
         debug_assert!(matches!(self.phase, Phase::Preparing));
+        self.start.on_restored(now.moment, resumed.hooks);
         self.guest_use = GuestUse::default();
         self.tell(now, None, Event::RestoreStart, out);
         for log in &resumed.output {
@@ -31,7 +32,7 @@ impl SlotCore {
         self.unbilled_restore = Some(usage::Restore { took: resumed.took, billed: resumed.hooks });
         self.advance(SlotEvent::Initialized);
         self.phase = Phase::Idle { since: now.moment, frozen: false };
-        out.answer_init(Ok(InitDone { init_duration: resumed.took, from_pool: false }));
+        out.answer_init(Ok(InitDone { times: self.start.times() }));
     }
 
     /// At rest: nothing is said any more, so the snapshot can be taken.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
-use hearth_domain::{FunctionResponse, SlotOutcome};
+use hearth_domain::{FunctionResponse, SlotOutcome, StartTimes};
 use hearth_guest_protocol::response::Outcome;
 use hearth_guest_protocol::{
     GuestError, InitDone as GuestInitDone, Log, Response, RuntimeExit, guest_message, host_message,
@@ -69,6 +69,9 @@ impl Outbox for Recorder {
     }
 }
 
+const POOLED: Arrival = Arrival { from_pool: true, attach: Duration::ZERO };
+const BOOTED: Arrival = Arrival { from_pool: false, attach: Duration::ZERO };
+
 fn at(ms: u64) -> Now {
     Now { moment: Moment::ORIGIN + Duration::from_millis(ms), unix_ms: 1_000_000 + ms }
 }
@@ -83,7 +86,7 @@ fn core() -> SlotCore {
         freeze_idle_after: Some(Duration::from_secs(1)),
         guest_counts: false,
     };
-    SlotCore::new(SlotId(1), FencingToken(5), holder(), Arc::new(function("provided")), bounds)
+    SlotCore::new(Moment::ORIGIN, SlotId(1), FencingToken(5), holder(), Arc::new(function("provided")), bounds)
 }
 
 fn invoke(id: &str) -> InvokeRequest {
@@ -114,10 +117,11 @@ fn exit(id: &str, status: Option<i32>, signal: Option<i32>) -> guest_message::Ki
 /// A slot that is idle since 100 ms, and a recorder that saw nothing yet.
 fn idle() -> (SlotCore, Recorder) {
     let (mut core, mut out) = (core(), Recorder::default());
-    core.on_prepared(at(0), true, Init::default(), &mut out);
+    core.on_prepared(at(0), POOLED, Init::default(), &mut out);
     core.on_guest(at(100), init_done(), &mut out);
     core.check_invariants();
-    assert!(matches!(out.init[..], [Ok(InitDone { from_pool: true, .. })]));
+    let times = StartTimes { from_pool: true, init: Duration::from_millis(100), ..StartTimes::default() };
+    assert_eq!(out.init, [Ok(InitDone { times })]);
     (core, Recorder::default())
 }
 
@@ -254,12 +258,12 @@ const INIT_START: &str =
 #[test]
 fn a_first_init_that_takes_too_long_is_tried_once_more_within_the_call() {
     let (mut core, mut out) = (core(), Recorder::default());
-    core.on_prepared(at(0), true, Init::default(), &mut out);
+    core.on_prepared(at(0), POOLED, Init::default(), &mut out);
     assert_eq!(core.deadline(), Some(at(10_000).moment));
     core.on_deadline(at(10_000), &mut out);
     core.check_invariants();
     assert_eq!((core.fate(), out.init.len()), (Fate::Replace, 0));
-    core.on_prepared(at(10_100), false, Init::default(), &mut out);
+    core.on_prepared(at(10_100), BOOTED, Init::default(), &mut out);
     assert_eq!(core.deadline(), Some(at(13_100).moment));
     core.on_deadline(at(13_100), &mut out);
     core.check_invariants();
@@ -281,7 +285,7 @@ fn a_first_init_that_takes_too_long_is_tried_once_more_within_the_call() {
 #[test]
 fn an_init_error_is_told_with_its_log() {
     let (mut core, mut out) = (core(), Recorder::default());
-    core.on_prepared(at(0), true, Init::default(), &mut out);
+    core.on_prepared(at(0), POOLED, Init::default(), &mut out);
     let log = Log { data: "no such module\n".into(), ..Log::default() };
     core.on_guest(at(1), guest_message::Kind::Log(log), &mut out);
     let error = GuestError { error_type: "Runtime.ImportModuleError".into(), document: r#"{"a":1}"#.into() };
@@ -297,7 +301,7 @@ fn an_init_error_is_told_with_its_log() {
 #[test]
 fn an_init_that_is_killed_for_its_memory_says_so() {
     let (mut core, mut out) = (core(), Recorder { out_of_memory: true, ..Recorder::default() });
-    core.on_prepared(at(0), true, Init::default(), &mut out);
+    core.on_prepared(at(0), POOLED, Init::default(), &mut out);
     let error = GuestError { error_type: "Runtime.ExitError".into(), document: "{}".into() };
     let done = GuestInitDone { duration_us: 1, error: Some(error) };
     core.on_guest(at(50), guest_message::Kind::InitDone(done), &mut out);
@@ -325,7 +329,7 @@ fn a_microvm_tells_what_its_function_used_and_others_may_not() {
     let counting = || {
         let (mut core, mut out) = (core(), Recorder::default());
         core.bounds.guest_counts = true;
-        core.on_prepared(at(0), true, Init::default(), &mut out);
+        core.on_prepared(at(0), POOLED, Init::default(), &mut out);
         core.on_guest(at(90), stats(7 * MB, 0), &mut out);
         core.on_guest(at(100), init_done(), &mut out);
         core.on_invoke(at(200), invoke("r-1"), false, &mut out).unwrap();
@@ -356,7 +360,7 @@ fn snapshot_ready(error: Option<GuestError>) -> guest_message::Kind {
 /// A slot whose sandbox comes to rest since 100 ms, after its init.
 fn resting() -> (SlotCore, Recorder) {
     let (mut core, mut out) = (core(), Recorder::default());
-    core.on_prepared(at(0), false, Init { snap_start: true, ..Init::default() }, &mut out);
+    core.on_prepared(at(0), BOOTED, Init { snap_start: true, ..Init::default() }, &mut out);
     core.on_guest(at(100), init_done(), &mut out);
     core.check_invariants();
     assert!(matches!(out.sent[1].kind, Some(host_message::Kind::PrepareSnapshot(_))));
@@ -377,7 +381,8 @@ fn a_version_is_snapshotted_after_its_init_and_restored_for_its_first_call() {
     let resumed = Resumed { took: Duration::from_millis(12), hooks: Duration::from_millis(5), output: vec![log] };
     core.on_restored(at(200), &resumed, &mut out);
     core.check_invariants();
-    assert!(matches!(out.init[..], [Ok(InitDone { from_pool: false, .. })]));
+    let [sandbox, attach, init] = [95, 0, 105].map(Duration::from_millis);
+    assert_eq!(out.init, [Ok(InitDone { times: StartTimes { from_pool: false, sandbox, attach, init } })]);
     core.on_invoke(at(300), invoke("r-1"), false, &mut out).unwrap();
     core.on_guest(at(303), response("r-1", Outcome::Payload("yes".into())), &mut out);
     assert_eq!((out.answers[0].usage.billed_ms, out.answers[0].usage.init_duration), (8, None));
@@ -463,7 +468,7 @@ fn whatever_a_hostile_shim_says_ends_only_its_sandbox() {
     }
     for message in [ready(), yes("r-1"), log("r-1")] {
         let (mut core, mut out) = (self::core(), Recorder::default());
-        core.on_prepared(at(0), true, Init::default(), &mut out);
+        core.on_prepared(at(0), POOLED, Init::default(), &mut out);
         core.on_guest(at(300), message.clone(), &mut out);
         core.check_invariants();
         assert!(matches!(out.init[..], [Err(InitSlotError::InitFailed(_))]), "{message:?}");
@@ -481,7 +486,7 @@ fn any_order_of_events() {
             ms += random.random_range(0..1_500);
             let now = at(ms);
             match random.random_range(0..12) {
-                0 if core.fate() == Fate::Replace => core.on_prepared(now, false, Init::default(), &mut out),
+                0 if core.fate() == Fate::Replace => core.on_prepared(now, BOOTED, Init::default(), &mut out),
                 1 | 2 => core.on_guest(now, init_done(), &mut out),
                 3 | 4 => accepted += usize::from(core.on_invoke(now, invoke("r-1"), false, &mut out).is_ok()),
                 5 | 6 => core.on_guest(now, response("r-1", Outcome::Payload("yes".into())), &mut out),
