@@ -231,7 +231,7 @@ impl Api {
         let service = Service::of(&parts);
         let route = route.or(service.route);
         let name = route.map_or("Unknown", |route| route.name);
-        let mut response = match self.handle(&request_id, service, route, parts, body).await {
+        let mut response = match self.handle(started, &request_id, service, route, parts, body).await {
             Ok(response) => {
                 self.metrics.answered(name, response.status().as_str(), started.elapsed());
                 response
@@ -249,6 +249,7 @@ impl Api {
 
     async fn handle(
         self: &Arc<Self>,
+        began: Instant,
         request_id: &RequestId,
         service: &Service,
         route: Option<&'static Route>,
@@ -272,7 +273,8 @@ impl Api {
         };
         let (body, held) = body.into_parts();
         let (parts, body) = held_to_model(route, parts, body).await?;
-        let mut call = Call { request_id: request_id.clone(), route, parts, key, caller, session_token, body };
+        let request_id = request_id.clone();
+        let mut call = Call { began, request_id, route, parts, key, caller, session_token, body };
         self.authorize(&mut call).await?;
         if !route.changes {
             let answer = action(self, call).await;

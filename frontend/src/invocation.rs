@@ -21,10 +21,12 @@ use bytes::Bytes;
 use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
 use hearth_domain::{
     AccountId, FunctionError, FunctionName, FunctionResponse, FunctionSpec, InitFailure, InvocationUsage, RequestId,
-    SlotOutcome,
+    SlotOutcome, StartTimes,
 };
 use hearth_protocol::worker::{InvokeError, InvokeRequest, InvokeResponse, StreamSender};
-use hearth_protocol::worker_manager::{Completion, ConcurrencyLimits, Reservation, ReserveError, ReserveRequest};
+use hearth_protocol::worker_manager::{
+    AwaitedStart, Completion, ConcurrencyLimits, Reservation, ReserveError, ReserveRequest,
+};
 use hearth_protocol::{Unreachable, WorkerDirectory, WorkerManager};
 use hearth_store::usage::Usage;
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::concurrency::Concurrency;
+use crate::server_timing::CallTimes;
 pub use credentials::RoleCredentials;
 pub(crate) use events::EventRuns;
 use pace::Pace;
@@ -79,6 +82,8 @@ pub struct Invocation {
     pub log_tail: bool,
     /// Longest wait for a slot.
     pub capacity_wait: Duration,
+    /// Takes note of when what happened, if somebody wants to know.
+    pub times: Option<Arc<CallTimes>>,
 }
 
 /// What the caller gets.
@@ -213,12 +218,20 @@ impl Roles {
                 wait: deadline.saturating_duration_since(Instant::now()),
                 limits: self.limits(invocation).await?,
             };
+            if let Some(times) = &invocation.times {
+                times.on_asked();
+            }
             match self.manager.reserve(request).await {
                 Err(ReserveError::Unreachable(_)) if Instant::now() + pause < deadline => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_PAUSE_MAX);
                 }
-                outcome => return outcome,
+                outcome => {
+                    if let Some(times) = &invocation.times {
+                        times.on_reserved(awaited(&outcome));
+                    }
+                    return outcome;
+                }
             }
         }
     }
@@ -245,6 +258,9 @@ impl Roles {
             None => worker.invoke(request).await,
             Some(pieces) => worker.invoke_streaming(request, pieces).await,
         };
+        if let (Some(times), Ok(response)) = (&invocation.times, &outcome) {
+            times.on_answered(response.usage.duration);
+        }
         let completion = Completion {
             request_id: invocation.request_id,
             slot: reservation.slot,
@@ -342,6 +358,18 @@ fn name_request(document: String, request_id: &RequestId) -> String {
             serde_json::to_string(&platform).unwrap_or(document)
         }
         _ => document,
+    }
+}
+
+/// The start that a call waited for. Of one that failed its init is known.
+fn awaited(outcome: &Result<Reservation, ReserveError>) -> Option<AwaitedStart> {
+    match outcome {
+        Ok(reservation) => reservation.start.as_deref().copied(),
+        Err(ReserveError::InitFailed(failure)) => {
+            let (awaited, init) = (failure.init_duration, failure.init_duration);
+            Some(AwaitedStart { awaited, times: StartTimes { init, ..StartTimes::default() } })
+        }
+        Err(_) => None,
     }
 }
 

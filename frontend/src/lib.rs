@@ -34,6 +34,7 @@ mod provisioning;
 pub mod resolution;
 pub mod resource_policy;
 mod server;
+pub mod server_timing;
 pub mod sigv4;
 pub mod validation;
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use hearth_domain::RequestId;
@@ -19,6 +20,8 @@ use crate::validation::{Addressee, NameForm, Target, ValidationErrors};
 
 /// A request whose signature was verified.
 pub(super) struct Call {
+    /// When its head had come.
+    pub(super) began: Instant,
     pub(super) request_id: RequestId,
     pub(super) route: &'static Route,
     pub(super) parts: Parts,

@@ -3,6 +3,7 @@
 mod streaming;
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -24,6 +25,7 @@ use super::{Api, INLINE_MAX_BYTES};
 use crate::errors::{ApiError, Code};
 use crate::invocation::{Answer, Invocation};
 use crate::resolution::Resolved;
+use crate::server_timing::{self, CallTimes, SERVER_TIMING};
 use crate::validation::{NameForm, Target};
 
 /// Longest `X-Amzn-Trace-Id` passed on, bytes. Ours: real ones have about 100.
@@ -61,7 +63,9 @@ impl Api {
         log_tail: bool,
     ) -> Result<Response, ApiError> {
         let trace_id = trace_id(call);
+        let times = server_timing::is_asked(&call.parts.headers).then(Arc::<CallTimes>::default);
         let invocation = self.invocation(call, target, record, payload, &trace_id, log_tail)?;
+        let invocation = Invocation { times: times.clone(), ..invocation };
         let Answer { response, log_tail } = self.invoker.invoke(invocation).await?;
         let (document, failed) = match response {
             FunctionResponse::Success(document) => (document, false),
@@ -77,6 +81,9 @@ impl Api {
         if let Some(tail) = log_tail {
             let tail = HeaderValue::from_str(&STANDARD.encode(tail)).map_err(ApiError::internal)?;
             headers.insert("x-amz-log-result", tail);
+        }
+        if let Some(told) = times.and_then(|times| times.header(call.began)) {
+            headers.insert(SERVER_TIMING, told);
         }
         Ok(response)
     }
@@ -99,6 +106,7 @@ impl Api {
             trace_id: Some(trace_id.to_owned()),
             log_tail,
             capacity_wait: self.config.capacity_wait,
+            times: None,
         })
     }
 

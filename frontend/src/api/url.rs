@@ -121,6 +121,7 @@ impl Api {
             trace_id: Some(trace_id.clone()),
             log_tail: false,
             capacity_wait: self.config.capacity_wait,
+            times: None,
         };
         let mut response = match url.mode {
             InvokeMode::Buffered => response::buffered(self.invoker.invoke(invocation).await?),

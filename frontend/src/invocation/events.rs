@@ -52,6 +52,7 @@ impl EventInvoker for EventRuns {
             trace_id: None,
             log_tail: false,
             capacity_wait: self.capacity_wait,
+            times: None,
         });
         let executed_version = record.function.version;
         match answer.await {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hearth_domain::{SlotId, SlotOutcome};
+use hearth_domain::{SlotId, SlotOutcome, StartTimes};
 use hearth_frontend::Config;
 use hearth_protocol::Unreachable;
 use hearth_protocol::worker::InvokeError;
-use hearth_protocol::worker_manager::ReserveError;
+use hearth_protocol::worker_manager::{AwaitedStart, ReserveError};
 use serde_json::json;
 
 use crate::fleet::{Fleet, init_failure};
@@ -43,6 +43,29 @@ async fn a_call_is_answered_with_lambdas_headers_and_one_id_everywhere() {
     assert_eq!(platform.fleet.invoked.lock().unwrap()[1].trace_id.as_deref(), Some(trace));
     let arn = platform.fleet.invoked.lock().unwrap()[1].invoked_arn.clone();
     assert_eq!(arn, "arn:aws:lambda:us-east-1:000000000000:function:echo:$LATEST");
+}
+
+#[tokio::test]
+async fn who_asks_is_told_where_the_time_went() {
+    let platform = Platform::start().await;
+    platform.create("echo", "app.handler").await;
+    let names = async |headers: &[(&str, &str)]| {
+        let told = platform.invoke("echo", headers, b"{}").await.header("server-timing").to_owned();
+        told.split(", ").filter_map(|part| Some(part.split_once(";dur=")?.0.to_owned())).collect::<Vec<_>>()
+    };
+    assert!(names(&[]).await.is_empty() && names(&[("x-hearth-timing", "0")]).await.is_empty());
+    let asks = [("x-hearth-timing", "1")];
+    assert_eq!(names(&asks).await, ["admit", "route", "dispatch", "handler", "reply"]);
+    // Much longer than the call takes: what is told stays within what was measured here.
+    let hour = Duration::from_secs(3_600);
+    let times = StartTimes { from_pool: true, sandbox: hour, attach: hour, init: hour };
+    *platform.fleet.start.lock().unwrap() = Some(AwaitedStart { awaited: hour, times });
+    assert_eq!(names(&asks).await, ["admit", "route", "init", "dispatch", "handler", "reply"]);
+    *platform.fleet.start.lock().unwrap() = None;
+    platform.fleet.refusals.lock().unwrap().push_back(init_failure());
+    assert_eq!(names(&asks).await, ["admit", "route", "init", "reply"], "an init that failed");
+    let dry = [("x-hearth-timing", "1"), ("x-amz-invocation-type", "DryRun")];
+    assert!(names(&dry).await.is_empty(), "no function answered");
 }
 
 #[tokio::test]
