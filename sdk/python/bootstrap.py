@@ -34,6 +34,7 @@ import time
 import traceback
 
 API = "/2018-06-01/runtime"
+NEXT = API + "/invocation/next"
 ACCEPTED = 202
 TOO_LARGE = 413
 READ_CHUNK_BYTES = 64 * 1024
@@ -67,10 +68,24 @@ class RuntimeApi:
 
     def next(self):
         """Waits for the next invocation: (headers by lower-case name, body)."""
-        status, headers, body = self._request("GET", API + "/invocation/next", {}, b"")
-        if status != 200:
-            raise Fault("Runtime.ClientError", "no next invocation: {} {!r}".format(status, body))
-        return headers, body
+        return self._invocation(self._request("GET", NEXT, {}, b""))
+
+    def respond_and_next(self, request_id, answer, content_type):
+        """Posts the handler's answer and waits for the next invocation.
+
+        Both are asked for in one piece, so that between two invocations this process is woken once and not twice.
+        """
+        path = "{}/invocation/{}/response".format(API, request_id)
+        self._connect()
+        try:
+            self._connection.sendall(
+                self._message("POST", path, {"Content-Type": content_type}, answer) + self._message("GET", NEXT, {}, b"")
+            )
+            self._expect(path, (ACCEPTED, TOO_LARGE), self._read_answer())
+            return self._invocation(self._read_answer())
+        except OSError:
+            self._disconnect()
+            raise
 
     def restore_next(self):
         """Waits for the restore: the variables that have another value since."""
@@ -82,11 +97,6 @@ class RuntimeApi:
     def ping(self):
         """One round trip for nothing: connects, and makes the next one cheaper."""
         self._request("GET", "/2018-06-01/ping", {}, b"")
-
-    def respond(self, request_id, body, content_type):
-        """Posts the handler's answer. One that is too large has been answered for us by the platform."""
-        path = "{}/invocation/{}/response".format(API, request_id)
-        self._post(path, body, {"Content-Type": content_type}, (ACCEPTED, TOO_LARGE))
 
     def fail(self, request_id, error):
         """Posts the error document of an invocation."""
@@ -110,25 +120,41 @@ class RuntimeApi:
         self._post(path, to_json(error).encode("utf-8", "surrogatepass"), headers, (ACCEPTED, TOO_LARGE))
 
     def _post(self, path, body, headers, accepted):
-        status, _, answer = self._request("POST", path, headers, body)
+        self._expect(path, accepted, self._request("POST", path, headers, body))
+
+    @staticmethod
+    def _invocation(answered):
+        status, headers, body = answered
+        if status != 200:
+            raise Fault("Runtime.ClientError", "no next invocation: {} {!r}".format(status, body))
+        return headers, body
+
+    @staticmethod
+    def _expect(path, accepted, answered):
+        status, _, answer = answered
         if status not in accepted:
             raise Fault("Runtime.ClientError", "{} was refused: {} {!r}".format(path, status, answer))
 
     def _request(self, method, path, headers, body):
+        self._connect()
+        try:
+            self._connection.sendall(self._message(method, path, headers, body))
+            return self._read_answer()
+        except OSError:
+            self._disconnect()
+            raise
+
+    def _message(self, method, path, headers, body):
         head = ["{} {} HTTP/1.1\r\n".format(method, path), self._host_line]
         head += ["{}: {}\r\n".format(name, value) for name, value in headers.items()]
         if method == "POST":
             head.append("Content-Length: {}\r\n".format(len(body)))
-        message = "".join(head).encode("latin-1") + b"\r\n" + body
-        self._connect()
-        try:
-            self._connection.sendall(message)
-            return self._read_answer()
-        except OSError:
-            # The connection is in no known state, so whoever asks next gets a new one.
-            self._connection.close()
-            self._connection = None
-            raise
+        return "".join(head).encode("latin-1") + b"\r\n" + body
+
+    def _disconnect(self):
+        # The connection is in no known state, so whoever asks next gets a new one.
+        self._connection.close()
+        self._connection = None
 
     def _connect(self):
         if self._connection is None:
@@ -449,8 +475,8 @@ def call(handler, headers, body):
 
 def serve(api, handler, request_ids):
     """Serves invocations for ever. What is no Exception (SystemExit, say) ends the process, as on AWS."""
+    headers, body = api.next()
     while True:
-        headers, body = api.next()
         request_id = request_ids.request_id = headers["lambda-runtime-aws-request-id"]
         _set_trace_id(headers.get("lambda-runtime-trace-id"))
         try:
@@ -460,9 +486,10 @@ def serve(api, handler, request_ids):
             log_error(document)
             _flush()
             api.fail(request_id, document)
+            headers, body = api.next()
         else:
             _flush()
-            api.respond(request_id, answer, content_type)
+            headers, body = api.respond_and_next(request_id, answer, content_type)
 
 
 def _set_trace_id(trace_id):

@@ -7,36 +7,31 @@
 mod answer;
 mod answers;
 mod body;
+mod connection;
+mod head;
 mod routes;
 mod streaming;
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hearth_guest_protocol::response::Outcome;
 use hearth_guest_protocol::{EnvironmentVariable, GuestError, Invoke};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{HeaderMap, Response};
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::lifecycle::{AnswerKind, Poll, Refusal};
 use answer::AnswerSink;
 pub(crate) use answer::{AnswerSource, Heard, answer};
+use answers::Answer;
 use body::Body;
+use connection::{Broken, Connection};
+use head::Head;
 use routes::Route;
 
 /// Connections at a time. More wait in the kernel's queue; a runtime needs one.
 const MAX_CONNECTIONS: usize = 64;
-/// Largest head of a request. AWS's Python client sends up to 1 MB of tracing data in one header.
-const HEAD_MAX_BYTES: usize = 1024 * 1024 + 64 * 1024;
 /// Longest error type that is passed on.
 const ERROR_TYPE_MAX_BYTES: usize = 256;
 const ERROR_TYPE_HEADER: &str = "lambda-runtime-function-error-type";
@@ -146,7 +141,7 @@ async fn accept(listener: TcpListener, requests: mpsc::Sender<Request>) {
         };
         let supervisor = Supervisor { requests: requests.clone() };
         tokio::spawn(async move {
-            serve(stream, supervisor).await;
+            serve(Connection::new(stream), supervisor).await;
             drop(permit);
         });
     }
@@ -166,74 +161,110 @@ impl Supervisor {
     }
 }
 
-async fn serve(stream: TcpStream, supervisor: Supervisor) {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
-        let supervisor = supervisor.clone();
-        async move { Ok::<_, Infallible>(handle(request, &supervisor).await) }
-    });
-    let mut http = http1::Builder::new();
-    // Some clients look for headers as AWS spells them.
-    http.title_case_headers(true).max_buf_size(HEAD_MAX_BYTES);
-    // A broken or malformed connection is the runtime's own affair; it may open another.
-    let _ = http.serve_connection(TokioIo::new(stream), service).await;
-}
-
-async fn handle(request: hyper::Request<Incoming>, supervisor: &Supervisor) -> Response<Full<Bytes>> {
-    match Route::of(request.method(), request.uri().path()) {
-        Route::Ping => answers::pong(),
-        Route::Next => wait(Request::Next, supervisor).await,
-        Route::RestoreNext => wait(Request::RestoreNext, supervisor).await,
-        Route::Answer { request_id, kind } => take_answer(request_id, kind, request, supervisor).await,
-        Route::InitError => report(|error, reply| Request::InitError { error, reply }, request, supervisor).await,
-        Route::RestoreError => report(|error, reply| Request::RestoreError { error, reply }, request, supervisor).await,
-        Route::WrongMethod => answers::method_not_allowed(),
-        Route::Unknown => answers::not_found(),
+/// Serves one request after the other. A broken or malformed connection is the runtime's own affair; it may open another.
+async fn serve(mut connection: Connection, supervisor: Supervisor) {
+    loop {
+        match serve_one(&mut connection, &supervisor).await {
+            Ok(true) => {}
+            Ok(false) | Err(Broken::Gone) => return,
+            Err(Broken::Malformed(malformed)) => {
+                if connection.answer(answers::malformed(malformed), false).await.is_ok() {
+                    // Nobody may be there to hear it.
+                    let _ = connection.flush().await;
+                }
+                return;
+            }
+        }
     }
 }
 
-async fn wait(request: impl FnOnce(Waiting) -> Request, supervisor: &Supervisor) -> Response<Full<Bytes>> {
+/// Serves one request; whether another may follow. Its answer is sent with that of the next, if that one is here already.
+async fn serve_one(connection: &mut Connection, supervisor: &Supervisor) -> Result<bool, Broken> {
+    let Some(head) = connection.head().await? else { return Ok(false) };
+    let route = Route::of(head.method, &head.path);
+    if !matches!(route, Route::Next) {
+        connection.flush().await?;
+    }
+    let answer = handle(route, &head, connection, supervisor).await?;
+    connection.answer(answer, head.keeps_alive).await?;
+    if connection.has_unread_body() || !head.keeps_alive {
+        connection.flush().await?;
+        connection.discard_body().await?;
+    }
+    Ok(head.keeps_alive)
+}
+
+async fn handle(
+    route: Route,
+    head: &Head,
+    connection: &mut Connection,
+    supervisor: &Supervisor,
+) -> Result<Answer, Broken> {
+    Ok(match route {
+        Route::Ping => answers::pong(),
+        Route::Next => wait(Request::Next, connection, supervisor).await?,
+        Route::RestoreNext => wait(Request::RestoreNext, connection, supervisor).await?,
+        Route::Answer { request_id, kind } => take_answer(request_id, kind, head, connection, supervisor).await,
+        Route::InitError => {
+            report(|error, reply| Request::InitError { error, reply }, head, connection, supervisor).await
+        }
+        Route::RestoreError => {
+            report(|error, reply| Request::RestoreError { error, reply }, head, connection, supervisor).await
+        }
+        Route::WrongMethod => answers::method_not_allowed(),
+        Route::Unknown => answers::not_found(),
+    })
+}
+
+/// Waits for what the supervisor says. Whoever hangs up meanwhile waits no more, which the supervisor sees by the end of
+/// the channel.
+async fn wait(
+    request: impl FnOnce(Waiting) -> Request,
+    connection: &mut Connection,
+    supervisor: &Supervisor,
+) -> Result<Answer, Broken> {
     let (waiting, awaited) = oneshot::channel();
-    match supervisor.ask(request(Waiting(waiting)), awaited).await {
+    let awaited = tokio::select! {
+        awaited = supervisor.ask(request(Waiting(waiting)), awaited) => awaited,
+        () = connection.hung_up() => return Err(Broken::Gone),
+    };
+    Ok(match awaited {
         Some(Ok(Awaited::Invocation(invocation))) => answers::invocation(&invocation),
         Some(Ok(Awaited::Restore(environment))) => answers::restored(&environment),
         Some(Err(refusal)) => answers::refused(&refusal),
         None => answers::gone(),
-    }
+    })
 }
 
 async fn take_answer(
     request_id: String,
     kind: AnswerKind,
-    request: hyper::Request<Incoming>,
+    head: &Head,
+    connection: &mut Connection,
     supervisor: &Supervisor,
-) -> Response<Full<Bytes>> {
+) -> Answer {
     let (permit, permitted) = oneshot::channel();
-    let streams = kind == AnswerKind::Response && streaming::is_streamed(request.headers());
+    let streams = kind == AnswerKind::Response && streaming::is_streamed(head);
     let sink = match supervisor.ask(Request::Answer { request_id, kind, streams, permit }, permitted).await {
         Some(Ok(sink)) => sink,
         Some(Err(refusal)) => return answers::refused(&refusal),
         None => return answers::gone(),
     };
     match sink {
-        AnswerSink::Whole(sink) => whole(kind, request, sink).await,
-        AnswerSink::Pieces(sink) => streaming::pass_on(request, sink).await,
+        AnswerSink::Whole(sink) => whole(kind, head, connection, sink).await,
+        AnswerSink::Pieces(sink) => streaming::pass_on(head, connection, sink).await,
     }
 }
 
-async fn whole(
-    kind: AnswerKind,
-    request: hyper::Request<Incoming>,
-    sink: oneshot::Sender<Heard>,
-) -> Response<Full<Bytes>> {
-    let error_type = error_type(request.headers());
+async fn whole(kind: AnswerKind, head: &Head, connection: &mut Connection, sink: oneshot::Sender<Heard>) -> Answer {
     // From here on a return without an answer tells the supervisor that the connection broke.
-    let Ok(body) = body::read(request.into_body()).await else { return answers::truncated() };
+    let Ok(body) = body::read(connection).await else { return answers::truncated() };
     let (outcome, reply) = match (body, kind) {
         (Body::TooLarge(bytes), _) => (Outcome::TooLarge(bytes), answers::too_large()),
         (Body::Failed(error), _) => (Outcome::Error(error), answers::accepted()),
         (Body::Whole(payload), AnswerKind::Response) => (Outcome::Payload(payload), answers::accepted()),
         (Body::Whole(document), AnswerKind::Error) => {
+            let error_type = error_type(head.error_type.as_ref());
             (Outcome::Error(GuestError { error_type, document }), answers::accepted())
         }
     };
@@ -246,11 +277,12 @@ async fn whole(
 
 async fn report(
     report: impl FnOnce(GuestError, oneshot::Sender<Result<(), Refusal>>) -> Request,
-    request: hyper::Request<Incoming>,
+    head: &Head,
+    connection: &mut Connection,
     supervisor: &Supervisor,
-) -> Response<Full<Bytes>> {
-    let error_type = error_type(request.headers());
-    let document = match body::read(request.into_body()).await {
+) -> Answer {
+    let error_type = error_type(head.error_type.as_ref());
+    let document = match body::read(connection).await {
         Ok(Body::Whole(document)) => document,
         Ok(Body::Failed(error)) => error.document,
         Ok(Body::TooLarge(_)) => return answers::too_large(),
@@ -264,9 +296,9 @@ async fn report(
     }
 }
 
-fn error_type(headers: &HeaderMap) -> String {
-    let given = headers.get(ERROR_TYPE_HEADER).and_then(|value| value.to_str().ok());
-    let usable =
-        given.filter(|text| (1..=ERROR_TYPE_MAX_BYTES).contains(&text.len()) && !text.contains(char::is_control));
+fn error_type(given: Option<&String>) -> String {
+    let usable = given.map(String::as_str).filter(|text| {
+        (1..=ERROR_TYPE_MAX_BYTES).contains(&text.len()) && text.bytes().all(|byte| (b' '..0x7f).contains(&byte))
+    });
     usable.unwrap_or(UNKNOWN_ERROR_TYPE).to_owned()
 }

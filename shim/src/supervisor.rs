@@ -5,12 +5,11 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use hearth_domain::Moment;
 use hearth_guest_protocol::{GuestError, GuestMessage, Init, Log, Restore, host_message};
-use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -61,12 +60,17 @@ pub enum RunError {
 pub fn run(config: Config, channel: OwnedFd, guest: Option<Guest>) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| RunError::Start { step: "event loop", source })?;
-    runtime.block_on(async {
-        let mut supervisor = Supervisor::start(config, channel, guest).await?;
-        let ended = supervisor.serve().await;
-        processes::end_everybody(&mut supervisor.deaths).await;
-        ended
-    })
+    // A task of its own, as whom it talks to are tasks: one that wakes another is then followed by it at once, where
+    // the runtime's first future would have its turn only after a look at all descriptors.
+    let supervised = async move { tokio::spawn(supervise(config, channel, guest)).await };
+    runtime.block_on(supervised).unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
+}
+
+async fn supervise(config: Config, channel: OwnedFd, guest: Option<Guest>) -> Result<(), RunError> {
+    let mut supervisor = Supervisor::start(config, channel, guest).await?;
+    let ended = supervisor.serve().await;
+    processes::end_everybody(&mut supervisor.deaths).await;
+    ended
 }
 
 struct Supervisor {
@@ -109,9 +113,7 @@ impl Supervisor {
         let deaths = signal(SignalKind::child()).map_err(failed("SIGCHLD"))?;
         let terminations = signal(SignalKind::terminate()).map_err(failed("SIGTERM"))?;
         // Reading, writing and shutting down are the same for every stream socket; nothing else is done to it.
-        let channel = StdUnixStream::from(channel);
-        channel.set_nonblocking(true).map_err(failed("channel"))?;
-        let (from_worker, to_worker) = channel::split(UnixStream::from_std(channel).map_err(failed("channel"))?);
+        let (from_worker, to_worker) = channel::split(UnixStream::from(channel)).map_err(failed("channel"))?;
         let api = RuntimeApi::listen(config.runtime_api).await.map_err(failed("listening for the Runtime API"))?;
         let output = Output::new().map_err(failed("pipe"))?;
         let (is_pre_started, wanted) = (!config.command.is_empty(), config.wanted);

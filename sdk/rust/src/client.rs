@@ -8,6 +8,7 @@ use crate::http::{Answer, Connection};
 use crate::stream::ResponseStream;
 
 const API: &str = "/2018-06-01/runtime";
+const NEXT: &str = "/2018-06-01/runtime/invocation/next";
 pub(crate) const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type";
 const OK: u16 = 200;
 const ACCEPTED: u16 = 202;
@@ -70,13 +71,16 @@ impl Client {
 
     /// Waits for the next invocation: the event and its circumstances.
     pub fn next_invocation(&mut self) -> Result<(Vec<u8>, Context), ClientError> {
-        let path = format!("{API}/invocation/next");
-        let answer =
-            self.connection.request("GET", &path, &[], b"").map_err(|source| io_error("GET", &path, source))?;
-        match Context::from_headers(&answer.headers) {
-            Some(context) if answer.status == OK => Ok((answer.body, context)),
-            _ => Err(refused("GET", &path, answer.status, &answer.body)),
-        }
+        invocation(self.connection.request("GET", NEXT, &[], b""))
+    }
+
+    /// Posts the answer to an invocation as [`Self::respond`] does, and waits for the next one. Both are asked for in one
+    /// piece, so that between two invocations this process is woken once and not twice.
+    pub fn respond_and_next(&mut self, request_id: &str, answer: &[u8]) -> Result<(Vec<u8>, Context), ClientError> {
+        let path = format!("{API}/invocation/{request_id}/response");
+        let taken = self.connection.post_then_get(&path, answer, NEXT);
+        accepted(&path, &taken.map_err(|source| io_error("POST", &path, source))?)?;
+        invocation(self.connection.second_answer(NEXT))
     }
 
     /// Says that the init is over and the sandbox may be snapshotted; returns when it was restored. Only for functions whose
@@ -122,6 +126,14 @@ impl Client {
         let answer =
             self.connection.request("POST", path, headers, body).map_err(|source| io_error("POST", path, source))?;
         accepted(path, &answer)
+    }
+}
+
+fn invocation(answer: io::Result<Answer>) -> Result<(Vec<u8>, Context), ClientError> {
+    let answer = answer.map_err(|source| io_error("GET", NEXT, source))?;
+    match Context::from_headers(&answer.headers) {
+        Some(context) if answer.status == OK => Ok((answer.body, context)),
+        _ => Err(refused("GET", NEXT, answer.status, &answer.body)),
     }
 }
 

@@ -7,6 +7,8 @@ use std::net::TcpStream;
 pub const EVENT_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Longest line of an answer's head.
 const LINE_MAX_BYTES: u64 = 64 * 1024;
+/// Room for the heads of two requests.
+const HEADS_BYTES: usize = 512;
 /// Most lines of an answer's head.
 const MAX_HEADERS: usize = 100;
 
@@ -48,18 +50,38 @@ impl Connection {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> io::Result<Answer> {
-        let mut message = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
-        for (name, value) in headers {
-            message += &format!("{name}: {value}\r\n");
-        }
-        if method == "POST" {
-            message += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-        }
-        message += "\r\n";
-        let mut message = message.into_bytes();
-        message.extend_from_slice(body);
+        let mut message = Vec::new();
+        self.write_request(method, path, headers, body, &mut message);
         self.send(&message)?;
         self.answer()
+    }
+
+    /// Sends two requests in one piece, a POST and a GET that can wait long, and waits for the answer to the first;
+    /// [`Self::second_answer`] has the other.
+    pub(crate) fn post_then_get(&mut self, path: &str, body: &[u8], next: &str) -> io::Result<Answer> {
+        let mut message = Vec::with_capacity(body.len() + HEADS_BYTES);
+        self.write_request("POST", path, &[], body, &mut message);
+        self.write_request("GET", next, &[], b"", &mut message);
+        self.send(&message)?;
+        self.answer()
+    }
+
+    /// Waits for the answer to the second of two requests. A connection that was closed behind the first answer asks anew.
+    pub(crate) fn second_answer(&mut self, next: &str) -> io::Result<Answer> {
+        if self.stream.is_some() { self.answer() } else { self.request("GET", next, &[], b"") }
+    }
+
+    fn write_request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8], message: &mut Vec<u8>) {
+        // Writing to memory does not fail.
+        let _ = write!(message, "{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        for (name, value) in headers {
+            let _ = write!(message, "{name}: {value}\r\n");
+        }
+        if method == "POST" {
+            let _ = write!(message, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        }
+        message.extend_from_slice(b"\r\n");
+        message.extend_from_slice(body);
     }
 
     /// Sends the head of a request whose body follows in chunks; nothing is known of the platform's mind before its end.

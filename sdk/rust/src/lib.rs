@@ -121,14 +121,9 @@ where
     E: Display,
 {
     let address = std::env::var(RUNTIME_API_VARIABLE).map_err(|_| RunError::NoPlatform)?;
-    let mut client = Client::new(address);
-    loop {
-        let (event, context) = client.next_invocation()?;
-        match handler(&event, &context) {
-            Ok(answer) => client.respond(&context.request_id, answer.as_ref())?,
-            Err(error) => client.fail(&context.request_id, std::any::type_name::<E>(), &error.to_string())?,
-        }
-    }
+    serve(Client::new(address), |event, context| {
+        handler(event, context).map_err(|error| (std::any::type_name::<E>(), error.to_string()))
+    })
 }
 
 /// [`run`] with answers that go out as they are written.
@@ -172,21 +167,27 @@ where
     E: Display,
 {
     let address = std::env::var(RUNTIME_API_VARIABLE).map_err(|_| RunError::NoPlatform)?;
-    let mut client = Client::new(address);
+    serve(Client::new(address), |event, context| {
+        let event = serde_json::from_slice(event).map_err(|error| ("Runtime.UnmarshalError", error.to_string()))?;
+        let answer = handler(event, context).map_err(|error| (std::any::type_name::<E>(), error.to_string()))?;
+        serde_json::to_vec(&answer).map_err(|error| ("Runtime.MarshalError", error.to_string()))
+    })
+}
+
+/// Answers one invocation after the other. An error is its type and what it says.
+fn serve<A: AsRef<[u8]>>(
+    mut client: Client,
+    mut handle: impl FnMut(&[u8], &Context) -> Result<A, (&'static str, String)>,
+) -> Result<(), RunError> {
+    let (mut event, mut context) = client.next_invocation()?;
     loop {
-        let (event, context) = client.next_invocation()?;
-        let event = match serde_json::from_slice(&event) {
-            Ok(event) => event,
-            Err(error) => {
-                client.fail(&context.request_id, "Runtime.UnmarshalError", &error.to_string())?;
-                continue;
+        (event, context) = match handle(&event, &context) {
+            Ok(answer) => client.respond_and_next(&context.request_id, answer.as_ref())?,
+            Err((error_type, message)) => {
+                client.fail(&context.request_id, error_type, &message)?;
+                client.next_invocation()?
             }
         };
-        match handler(event, &context).map(|answer| serde_json::to_vec(&answer)) {
-            Ok(Ok(answer)) => client.respond(&context.request_id, &answer)?,
-            Ok(Err(error)) => client.fail(&context.request_id, "Runtime.MarshalError", &error.to_string())?,
-            Err(error) => client.fail(&context.request_id, std::any::type_name::<E>(), &error.to_string())?,
-        }
     }
 }
 
@@ -225,6 +226,50 @@ mod tests {
         around(&mut client, || hook("before"), || hook("after")).unwrap();
         assert_eq!(ran.into_inner(), ["before", "after"]);
         assert_eq!(requests.join().unwrap(), ["GET /2018-06-01/runtime/restore/next HTTP/1.1"]);
+    }
+
+    /// A platform that answers what it reads with `answers`, one for each time that something can be read.
+    fn scripted(answers: &'static [&'static str]) -> (Client, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Client::new(listener.local_addr().unwrap().to_string());
+        let heard = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut heard = Vec::new();
+            for answer in answers {
+                let mut buffer = [0; 4096];
+                let length = stream.read(&mut buffer).unwrap();
+                heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            heard
+        });
+        (client, heard)
+    }
+
+    const INVOCATION: &str = "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: r\r\nLambda-Runtime-Deadline-Ms: 1\r\n\
+                              Lambda-Runtime-Invoked-Function-Arn: a\r\nContent-Length: 2\r\n\r\n{}";
+    const BOTH: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n\
+                        HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: s\r\nLambda-Runtime-Deadline-Ms: 1\r\n\
+                        Lambda-Runtime-Invoked-Function-Arn: a\r\nContent-Length: 2\r\n\r\n[]";
+
+    #[test]
+    fn an_answer_asks_for_the_next_invocation_in_one_piece() {
+        let (mut client, heard) = scripted(&[INVOCATION, BOTH]);
+        let (event, context) = client.next_invocation().unwrap();
+        assert_eq!((event.as_slice(), context.request_id.as_str()), (&b"{}"[..], "r"));
+        let (event, context) = client.respond_and_next("r", b"answer").unwrap();
+        assert_eq!((event.as_slice(), context.request_id.as_str()), (&b"[]"[..], "s"));
+        let heard = heard.join().unwrap();
+        assert!(heard[1].starts_with("POST /2018-06-01/runtime/invocation/r/response HTTP/1.1\r\n"), "{heard:?}");
+        assert!(heard[1].contains("\r\n\r\nanswerGET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n"), "{heard:?}");
+    }
+
+    #[test]
+    fn a_refused_answer_does_not_wait_for_the_next_invocation() {
+        let (mut client, heard) = scripted(&["HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"]);
+        let refused = client.respond_and_next("r", b"answer");
+        assert!(matches!(refused, Err(ClientError::Refused { status: 403, .. })), "{refused:?}");
+        heard.join().unwrap();
     }
 
     #[test]

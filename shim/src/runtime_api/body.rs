@@ -5,9 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use hearth_domain::limits::SYNC_RESPONSE_MAX_BYTES;
 use hearth_guest_protocol::GuestError;
-use http_body_util::BodyExt;
-use hyper::HeaderMap;
-use hyper::body::{Body as _, Incoming};
+
+use super::connection::{Broken, Connection, Piece};
 
 const ERROR_BODY_TRAILER: &str = "lambda-runtime-function-error-body";
 
@@ -24,36 +23,39 @@ pub(super) enum Body {
 
 /// Reads a body to its end. What is above the limit is read and thrown away, so that the client can hear the answer; the
 /// invocation's deadline is what ends a body without end.
-pub(super) async fn read(mut incoming: Incoming) -> Result<Body, hyper::Error> {
-    let declared = usize::try_from(incoming.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut whole = BytesMut::new();
-    if declared <= SYNC_RESPONSE_MAX_BYTES {
-        whole.reserve(declared);
-    }
-    let mut length = 0_u64;
-    while let Some(frame) = incoming.frame().await {
-        let data = match frame?.into_data() {
-            Ok(data) => data,
-            Err(frame) => match frame.into_trailers().ok().as_ref().and_then(error_in) {
+pub(super) async fn read(connection: &mut Connection) -> Result<Body, Broken> {
+    let (mut first, mut whole, mut length) = (Bytes::new(), BytesMut::new(), 0_u64);
+    while let Some(piece) = connection.piece().await? {
+        let data = match piece {
+            Piece::Data(data) => data,
+            Piece::Trailers(trailers) => match error_in(&trailers) {
                 Some(error) => return Ok(Body::Failed(error)),
                 None => continue,
             },
         };
         length += data.len() as u64;
-        if length <= SYNC_RESPONSE_MAX_BYTES as u64 {
-            whole.extend_from_slice(&data);
+        if length > SYNC_RESPONSE_MAX_BYTES as u64 {
+            (first, whole) = (Bytes::new(), BytesMut::new());
+        } else if length == data.len() as u64 {
+            // Mostly there is no second piece, and nothing to copy.
+            first = data;
         } else {
-            whole = BytesMut::new();
+            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&data);
         }
     }
-    Ok(if length <= SYNC_RESPONSE_MAX_BYTES as u64 { Body::Whole(whole.freeze()) } else { Body::TooLarge(length) })
+    if length > SYNC_RESPONSE_MAX_BYTES as u64 {
+        return Ok(Body::TooLarge(length));
+    }
+    Ok(Body::Whole(if whole.is_empty() { first } else { whole.freeze() }))
 }
 
 /// The error that ended a streamed answer: its type and, in base64, its document.
-pub(super) fn error_in(trailers: &HeaderMap) -> Option<GuestError> {
-    trailers.get(super::ERROR_TYPE_HEADER)?;
-    let document = trailers.get(ERROR_BODY_TRAILER).and_then(|body| STANDARD.decode(body.as_bytes()).ok());
-    let error_type = super::error_type(trailers);
+pub(super) fn error_in(trailers: &[(String, String)]) -> Option<GuestError> {
+    let get =
+        |wanted: &str| trailers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value);
+    let error_type = super::error_type(Some(get(super::ERROR_TYPE_HEADER)?));
+    let document = get(ERROR_BODY_TRAILER).and_then(|body| STANDARD.decode(body).ok());
     let document = document.map_or_else(|| crate::guest_error(&error_type, "").document, Bytes::from);
     Some(GuestError { error_type, document })
 }

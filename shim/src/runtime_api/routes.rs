@@ -1,7 +1,6 @@
 //! Which operation a request line names.
 
-use hyper::Method;
-
+use super::head::Method;
 use crate::lifecycle::AnswerKind;
 
 const VERSION: &str = "/2018-06-01/";
@@ -34,19 +33,20 @@ pub(super) enum Route {
 
 impl Route {
     /// The operation that `method` and `path` name.
-    pub(super) fn of(method: &Method, path: &str) -> Self {
+    pub(super) fn of(method: Method, path: &str) -> Self {
+        let path = path.split('?').next().unwrap_or_default();
         let Some(rest) = path.strip_prefix(VERSION) else { return Self::Unknown };
         let (expected, route) = match rest.split('/').collect::<Vec<_>>()[..] {
-            ["ping"] => (Method::GET, Self::Ping),
-            ["runtime", "invocation", "next"] => (Method::GET, Self::Next),
-            ["runtime", "invocation", id, "response"] => (Method::POST, Self::answer(id, AnswerKind::Response)),
-            ["runtime", "invocation", id, "error"] => (Method::POST, Self::answer(id, AnswerKind::Error)),
-            ["runtime", "init", "error"] => (Method::POST, Self::InitError),
-            ["runtime", "restore", "next"] => (Method::GET, Self::RestoreNext),
-            ["runtime", "restore", "error"] => (Method::POST, Self::RestoreError),
+            ["ping"] => (Method::Get, Self::Ping),
+            ["runtime", "invocation", "next"] => (Method::Get, Self::Next),
+            ["runtime", "invocation", id, "response"] => (Method::Post, Self::answer(id, AnswerKind::Response)),
+            ["runtime", "invocation", id, "error"] => (Method::Post, Self::answer(id, AnswerKind::Error)),
+            ["runtime", "init", "error"] => (Method::Post, Self::InitError),
+            ["runtime", "restore", "next"] => (Method::Get, Self::RestoreNext),
+            ["runtime", "restore", "error"] => (Method::Post, Self::RestoreError),
             _ => return Self::Unknown,
         };
-        if *method == expected { route } else { Self::WrongMethod }
+        if method == expected { route } else { Self::WrongMethod }
     }
 
     fn answer(id: &str, kind: AnswerKind) -> Self {
@@ -60,8 +60,8 @@ mod tests {
 
     #[test]
     fn paths_and_methods_are_aws_s() {
-        let get = |path| Route::of(&Method::GET, path);
-        let post = |path| Route::of(&Method::POST, path);
+        let get = |path| Route::of(Method::Get, path);
+        let post = |path| Route::of(Method::Post, path);
         assert_eq!(get("/2018-06-01/ping"), Route::Ping);
         assert_eq!(get("/2018-06-01/runtime/invocation/next"), Route::Next);
         assert_eq!(post("/2018-06-01/runtime/invocation/next"), Route::WrongMethod);

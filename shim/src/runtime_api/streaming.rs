@@ -3,34 +3,34 @@
 use bytes::Bytes;
 use hearth_domain::limits::STREAMED_RESPONSE_MAX_BYTES;
 use hearth_guest_protocol::{CONTENT_TYPE_MAX_BYTES, GuestError, STREAM_CHUNK_MAX_BYTES};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
-use hyper::{HeaderMap, Response};
 use tokio::sync::{mpsc, oneshot};
 
 use super::answer::Heard;
+use super::answers::Answer;
+use super::connection::{Connection, Piece};
+use super::head::Head;
 use super::{answers, body};
 
-const MODE_HEADER: &str = "lambda-runtime-function-response-mode";
+/// Tells how an answer is written.
+pub(super) const MODE_HEADER: &str = "lambda-runtime-function-response-mode";
 
 /// Whether an answer is written bit by bit.
-pub(super) fn is_streamed(headers: &HeaderMap) -> bool {
-    headers.get(MODE_HEADER).is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"streaming"))
+pub(super) fn is_streamed(head: &Head) -> bool {
+    head.response_mode.as_deref().is_some_and(|mode| mode.eq_ignore_ascii_case("streaming"))
 }
 
 /// Passes an answer on as it comes. A return without an end tells the supervisor that the connection broke.
-pub(super) async fn pass_on(request: hyper::Request<Incoming>, sink: mpsc::Sender<Heard>) -> Response<Full<Bytes>> {
-    let mut start = Some(Heard::Start { content_type: content_type(request.headers()) });
-    let mut incoming = request.into_body();
+pub(super) async fn pass_on(head: &Head, connection: &mut Connection, sink: mpsc::Sender<Heard>) -> Answer {
+    let mut start = Some(Heard::Start { content_type: content_type(head) });
     let (mut error, mut bytes, mut reply) = (None, 0, answers::accepted());
-    while let Some(frame) = incoming.frame().await {
-        let data = match frame.map(hyper::body::Frame::into_data) {
-            Ok(Ok(data)) => data,
-            Ok(Err(frame)) => {
-                error = frame.into_trailers().ok().as_ref().and_then(body::error_in);
+    loop {
+        let data = match connection.piece().await {
+            Ok(Some(Piece::Data(data))) => data,
+            Ok(Some(Piece::Trailers(trailers))) => {
+                error = body::error_in(&trailers);
                 continue;
             }
+            Ok(None) => break,
             Err(_) => return answers::truncated(),
         };
         bytes += data.len() as u64;
@@ -53,7 +53,7 @@ pub(super) async fn pass_on(request: hyper::Request<Incoming>, sink: mpsc::Sende
         return answers::gone();
     }
     // What is above the limit is thrown away, so that the runtime hears the answer and lives on.
-    while let Some(Ok(_)) = incoming.frame().await {}
+    while let Ok(Some(_)) = connection.piece().await {}
     reply
 }
 
@@ -72,8 +72,9 @@ async fn pass(
     Ok(())
 }
 
-fn content_type(headers: &HeaderMap) -> String {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+fn content_type(head: &Head) -> String {
+    let visible = |text: &&str| text.bytes().all(|byte| byte == b'\t' || (b' '..0x7f).contains(&byte));
+    let given = head.content_type.as_deref().filter(visible);
     given.filter(|text| text.len() <= CONTENT_TYPE_MAX_BYTES).unwrap_or_default().to_owned()
 }
 

@@ -233,6 +233,41 @@ fn chunked_and_slow_bodies_are_whole_answers() {
 }
 
 #[test]
+fn an_answer_and_the_request_for_the_next_invocation_may_come_in_one_piece() {
+    let (mut sandbox, _, mut client) = running();
+    client.send(&(request("POST", "/runtime/invocation/r/response", "first") + NEXT));
+    assert_eq!(sandbox.response("r"), Outcome::Payload("first".into()));
+    sandbox.invoke("s", "{}");
+    let (accepted, next) = (client.answer(), client.answer());
+    assert_eq!((accepted.status, next.status), (202, 200));
+    assert!(next.head.contains("Request-Id: s\r\n"), "{}", next.head);
+    // What is no request for an invocation does not hold the answer before it back.
+    client.send(&(request("POST", "/runtime/invocation/s/response", "second") + &request("GET", "/ping", "")));
+    assert_eq!((client.answer().status, client.answer().body.as_str()), (202, "pong"));
+    assert_eq!(sandbox.response("s"), Outcome::Payload("second".into()));
+}
+
+#[test]
+fn a_client_that_waits_for_a_word_before_its_body_gets_it() {
+    let (mut sandbox, _, mut client) = running();
+    let head = "POST /2018-06-01/runtime/invocation/r/response HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n";
+    client.send(&format!("{head}Content-Length: 4\r\n\r\n"));
+    assert_eq!(client.answer().status, 100);
+    client.send("body");
+    assert_eq!(client.answer().status, 202);
+    assert_eq!(sandbox.response("r"), Outcome::Payload("body".into()));
+}
+
+#[test]
+fn a_long_body_that_is_not_wanted_is_read_so_that_the_refusal_is_heard() {
+    let (mut sandbox, _, mut client) = running();
+    let long = "x".repeat(2 * SYNC_RESPONSE_MAX_BYTES);
+    assert_eq!(client.post("/runtime/invocation/other/response", &long).error(), invalid_id());
+    assert_eq!(client.post("/runtime/invocation/r/response", "x").status, 202);
+    assert_eq!(sandbox.response("r"), Outcome::Payload("x".into()));
+}
+
+#[test]
 fn a_body_that_breaks_off_may_be_sent_again() {
     let (mut sandbox, address, _runtime) = running();
     let mut broken = Client::connect(&address);
