@@ -77,6 +77,9 @@ pub enum SettingsError {
     /// A `LoggingConfig` that contradicts itself.
     #[error(transparent)]
     Logging(#[from] LoggingError),
+    /// A runtime whose environments can't be made different from each other after an init.
+    #[error("{0} is not supported for SnapStart enabled functions.")]
+    SnapStartRuntime(Runtime),
     /// Something of Lambda's that Hearth does not have.
     #[error("{0} is not supported by Hearth.")]
     Unsupported(&'static str),
@@ -161,6 +164,9 @@ impl Settings {
         if let Some(apply_on) = self.snap_start.and_then(|snap_start| snap_start.apply_on) {
             record.snap_start = apply_on == "PublishedVersions";
         }
+        if record.snap_start && !has_snap_start(record.runtime) {
+            return Err(SettingsError::SnapStartRuntime(record.runtime));
+        }
         if let Some(logging) = &self.logging_config {
             record.logging = logging.applied(&record.logging, &record.function.name)?;
         }
@@ -183,6 +189,20 @@ impl Settings {
             Some((what, _)) => Err(SettingsError::Unsupported(what)),
             None => Ok(()),
         }
+    }
+}
+
+/// Lowest Java that AWS snapshots.
+const SNAP_START_JAVA_MIN: u8 = 11;
+
+/// AWS takes Java 11, Python 3.12 and .NET 8, and later ones. Here every Python has the hooks that it takes, and so has a
+/// bootstrap of the function's own; Node.js and Ruby have none
+/// (docs/decisions/0180-snapstart-where-clones-can-differ.md).
+const fn has_snap_start(runtime: Runtime) -> bool {
+    match runtime {
+        Runtime::Provided(_) | Runtime::Python { .. } => true,
+        Runtime::Java { major } => major >= SNAP_START_JAVA_MIN,
+        Runtime::Nodejs { .. } | Runtime::Ruby { .. } => false,
     }
 }
 

@@ -57,6 +57,35 @@ async fn snap_start_is_echoed_and_on_for_published_versions_only() {
     assert!(status == 400 && text.contains("enum value set: [PublishedVersions, None]"), "{text}");
 }
 
+/// AWS's words for a runtime without it (LocalStack, pull request 12458, of nodejs22.x).
+#[tokio::test]
+async fn snap_start_is_refused_where_clones_would_be_alike() {
+    let platform = Platform::start().await;
+    platform.fleet.runtimes.lock().unwrap().push("nodejs18.x".parse().unwrap());
+    let refused = |runtime: &str| format!("{runtime} is not supported for SnapStart enabled functions.");
+    for runtime in ["nodejs18.x", "ruby3.1", "java8"] {
+        let mut request = create_request("echo", "app.handler");
+        request["Runtime"] = json!(runtime);
+        request["SnapStart"] = json!({ "ApplyOn": "PublishedVersions" });
+        let (status, code, text) = platform.call("POST", FUNCTIONS, &request).await.error();
+        assert_eq!((status, &*code, text), (400, "InvalidParameterValueException", refused(runtime)));
+    }
+    let mut request = create_request("echo", "index.handler");
+    request["Runtime"] = json!("nodejs18.x");
+    request["SnapStart"] = json!({ "ApplyOn": "None" });
+    assert_eq!(platform.call("POST", FUNCTIONS, &request).await.status, 201);
+    platform.settled("echo").await;
+    let configuration = "/2015-03-31/functions/echo/configuration";
+    let on = json!({ "SnapStart": { "ApplyOn": "PublishedVersions" } });
+    assert_eq!(platform.call("PUT", configuration, &on).await.error().2, refused("nodejs18.x"));
+    // What counts is what the function would be afterwards.
+    let both = json!({ "Runtime": "python3.11", "SnapStart": { "ApplyOn": "PublishedVersions" } });
+    assert_eq!(platform.call("PUT", configuration, &both).await.status, 200);
+    platform.settled("echo").await;
+    let back = json!({ "Runtime": "nodejs18.x" });
+    assert_eq!(platform.call("PUT", configuration, &back).await.error().2, refused("nodejs18.x"));
+}
+
 #[tokio::test]
 async fn code_is_served_where_get_function_says() {
     let platform = Platform::start().await;
