@@ -4,6 +4,7 @@
 //! it, and says what it used and how it ended.
 
 mod account;
+mod burial;
 mod cgroup;
 mod exit;
 mod ids;

@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::process::{Pid, Signal};
@@ -15,35 +14,21 @@ use super::builder::Booted;
 use super::launcher::Shared;
 use super::root;
 use crate::account::Account;
+use crate::burial::{Body, Burial};
 use crate::cgroup::Controller;
 use crate::exit::Child;
-use crate::ids::Lease;
 use crate::program::limit_open_files;
 use crate::sandbox::{BootError, Ended, Limits, Sandbox, SandboxError, SandboxUsage};
 use crate::tree;
 
-/// Longest time a killed sandbox's first process may take to end: it waits for all others inside.
-const DEATH_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A sandbox and what there is of it on the host.
 pub(super) struct Cell {
-    id: String,
     channel: Option<UnixStream>,
     code_attached: bool,
     shared: Arc<Shared>,
-    remains: Arc<Remains>,
-    buried: Option<Ended>,
-}
-
-/// What has to be removed in the end.
-struct Remains {
-    child: Child,
-    pid: i32,
-    account: Account,
     mounts: Arc<OwnedFd>,
-    paused: AtomicBool,
-    /// Free for another sandbox when this one is gone.
-    _ids: Lease,
+    paused: Arc<AtomicBool>,
+    burial: Burial,
 }
 
 impl Cell {
@@ -64,20 +49,24 @@ impl Cell {
     fn watched(id: String, booted: Booted, child: Child, channel: UnixStream, shared: Arc<Shared>) -> Self {
         let Booted { spawned, mounts, group, ids, .. } = booted;
         let pid = spawned.pid.as_raw_nonzero().get();
-        let remains = Remains {
-            child,
-            pid,
-            account: Account::new(group, pid),
+        let (account, state) = (Account::new(group, pid), Arc::clone(&shared.state));
+        let body = Body { id, child, pid, account, state, _ids: ids };
+        Self {
+            channel: Some(channel),
+            code_attached: false,
             mounts: Arc::new(mounts),
-            paused: AtomicBool::new(false),
-            _ids: ids,
-        };
-        let channel = Some(channel);
-        Self { id, channel, code_attached: false, shared, remains: Arc::new(remains), buried: None }
+            paused: Arc::default(),
+            burial: Burial::of(body, Arc::clone(&shared.undertaker)),
+            shared,
+        }
+    }
+
+    fn body(&self) -> &Arc<Body> {
+        self.burial.body()
     }
 
     fn failed(&self, step: &str) -> impl Fn(io::Error) -> SandboxError {
-        let (id, step) = (self.id.clone(), step.to_owned());
+        let (id, step) = (self.body().id.clone(), step.to_owned());
         move |source| SandboxError { id: id.clone(), step: step.clone(), source }
     }
 
@@ -85,24 +74,38 @@ impl Cell {
     async fn show(&self, directory: &Path, inside: &'static str) -> Result<PathBuf, SandboxError> {
         let step = format!("attach {}", directory.display());
         let directory = std::path::absolute(directory).map_err(self.failed(&step))?;
-        let mounts = Arc::clone(&self.remains.mounts);
+        let mounts = Arc::clone(&self.mounts);
         let shown = self.shared.doorman.run(move |doorman| doorman.show(&mounts, &directory, inside)).await;
         shown.and_then(|outcome| outcome).map_err(self.failed(&step))?;
         Ok(PathBuf::from(inside))
     }
 
     async fn freeze(&self, frozen: bool, step: &str) -> Result<(), SandboxError> {
-        let remains = Arc::clone(&self.remains);
+        let (body, paused) = (Arc::clone(self.body()), Arc::clone(&self.paused));
         let change = move || {
-            remains.paused.store(true, Ordering::Release);
-            let outcome = remains.freeze(frozen);
+            paused.store(true, Ordering::Release);
+            let outcome = freeze(&body, frozen);
             if outcome.is_ok() {
-                remains.paused.store(frozen, Ordering::Release);
+                paused.store(frozen, Ordering::Release);
             }
             outcome
         };
         let outcome = tokio::task::spawn_blocking(change).await.map_err(io::Error::other);
         outcome.and_then(|outcome| outcome).map_err(self.failed(step))
+    }
+
+    /// Kills the first process, and lets it die if it is paused. When it is gone, so are all others: its end waits for
+    /// theirs.
+    fn put_down(&self) {
+        if self.burial.is_over() {
+            return;
+        }
+        self.body().child.kill();
+        if self.paused.load(Ordering::Acquire)
+            && let Err(error) = freeze(self.body(), false)
+        {
+            tracing::warn!(id = self.body().id, %error, "a paused sandbox could not be thawed to die");
+        }
     }
 }
 
@@ -114,46 +117,28 @@ fn watch(booted: &mut Booted) -> io::Result<(Child, UnixStream)> {
     Ok((child, UnixStream::from_std(channel)?))
 }
 
-impl Remains {
-    fn freeze(&self, frozen: bool) -> io::Result<()> {
-        if self.account.group().has(Controller::Freezer) {
-            return self.account.group().freeze(frozen);
-        }
-        if !self.child.is_collected() {
-            tree::signal(self.pid, if frozen { Signal::STOP } else { Signal::CONT });
-        }
-        Ok(())
+fn freeze(body: &Body, frozen: bool) -> io::Result<()> {
+    if body.account.group().has(Controller::Freezer) {
+        return body.account.group().freeze(frozen);
     }
-
-    fn processes(&self) -> io::Result<Vec<Pid>> {
-        match self.account.group().processes()? {
-            Some(pids) => Ok(pids),
-            None if self.child.is_collected() => Ok(Vec::new()),
-            None => Ok(tree::pids(self.pid).into_iter().filter_map(Pid::from_raw).collect()),
-        }
+    if !body.child.is_collected() {
+        tree::signal(body.pid, if frozen { Signal::STOP } else { Signal::CONT });
     }
+    Ok(())
+}
 
-    fn kill(&self) {
-        self.child.kill();
-        if self.paused.load(Ordering::Acquire)
-            && let Err(error) = self.freeze(false)
-        {
-            tracing::warn!(%error, "a paused sandbox could not be thawed to die");
-        }
-    }
-
-    /// When the first process is gone, so are all others: its end waits for theirs.
-    fn remove(&self, id: &str, shared: &Shared) -> io::Result<()> {
-        self.account.group().remove()?;
-        shared.state.forget_sandbox(id);
-        Ok(())
+fn processes(body: &Body) -> io::Result<Vec<Pid>> {
+    match body.account.group().processes()? {
+        Some(pids) => Ok(pids),
+        None if body.child.is_collected() => Ok(Vec::new()),
+        None => Ok(tree::pids(body.pid).into_iter().filter_map(Pid::from_raw).collect()),
     }
 }
 
 #[async_trait]
 impl Sandbox for Cell {
     fn id(&self) -> &str {
-        &self.id
+        &self.body().id
     }
 
     fn channel(&mut self) -> Option<UnixStream> {
@@ -175,25 +160,25 @@ impl Sandbox for Cell {
 
     async fn set_limits(&self, limits: Limits) -> Result<(), SandboxError> {
         let cpus = self.shared.cpus.as_deref();
-        self.remains.account.group().apply(&limits, cpus).map_err(self.failed("set limits"))?;
-        for pid in self.remains.processes().map_err(self.failed("list processes"))? {
+        self.body().account.group().apply(&limits, cpus).map_err(self.failed("set limits"))?;
+        for pid in processes(self.body()).map_err(self.failed("list processes"))? {
             limit_open_files(pid, limits.max_open_files).map_err(self.failed("limit open files"))?;
         }
-        let mounts = Arc::clone(&self.remains.mounts);
+        let mounts = Arc::clone(&self.mounts);
         let resized = self.shared.doorman.run(move |doorman| doorman.resize_tmp(&mounts, limits.tmp_bytes)).await;
         resized.and_then(|outcome| outcome).map_err(self.failed("resize /tmp"))
     }
 
     fn usage(&self) -> Result<SandboxUsage, SandboxError> {
-        self.remains.account.usage(&self.remains.child).map_err(self.failed("read usage"))
+        self.body().account.usage(&self.body().child).map_err(self.failed("read usage"))
     }
 
     fn memory_peak_bytes(&self) -> Result<u64, SandboxError> {
-        self.remains.account.memory_peak_bytes(&self.remains.child).map_err(self.failed("read the memory peak"))
+        self.body().account.memory_peak_bytes(&self.body().child).map_err(self.failed("read the memory peak"))
     }
 
     fn reset_memory_peak(&self) {
-        self.remains.account.reset_memory_peak();
+        self.body().account.reset_memory_peak();
     }
 
     async fn pause(&self) -> Result<(), SandboxError> {
@@ -205,40 +190,18 @@ impl Sandbox for Cell {
     }
 
     async fn ended(&self) -> Ended {
-        match self.buried {
-            Some(ended) => ended,
-            None => self.remains.account.ended(self.remains.child.ended().await),
-        }
+        self.burial.ended().await
     }
 
     async fn kill(&mut self) -> Result<Ended, SandboxError> {
-        if let Some(ended) = self.buried {
-            return Ok(ended);
-        }
-        self.remains.kill();
-        let ended = self.remains.account.ended(self.remains.child.ended().await);
-        let (remains, shared, id) = (Arc::clone(&self.remains), Arc::clone(&self.shared), self.id.clone());
-        let removed = self.shared.undertaker.run(move |()| remains.remove(&id, &shared)).await;
-        removed.and_then(|outcome| outcome).map_err(self.failed("remove cgroups"))?;
-        self.buried = Some(ended);
-        Ok(ended)
+        self.put_down();
+        let ended = self.burial.kill().await;
+        ended.map_err(self.failed("remove cgroups"))
     }
 }
 
 impl Drop for Cell {
     fn drop(&mut self) {
-        if self.buried.is_some() {
-            return;
-        }
-        self.remains.kill();
-        let (remains, shared, id) = (Arc::clone(&self.remains), Arc::clone(&self.shared), self.id.clone());
-        self.shared.undertaker.post(move |()| {
-            if !remains.child.wait_blocking(DEATH_TIMEOUT) {
-                return tracing::error!(id, "a killed sandbox does not end");
-            }
-            if let Err(error) = remains.remove(&id, &shared) {
-                tracing::warn!(id, %error, "something of a sandbox stays until the next clean-up");
-            }
-        });
+        self.put_down();
     }
 }

@@ -30,7 +30,7 @@ pub struct JailLauncher {
 pub(super) struct Shared {
     pub(super) state: Arc<State>,
     pub(super) doorman: Thread<Doorman>,
-    pub(super) undertaker: Thread<()>,
+    pub(super) undertaker: Arc<Thread<()>>,
     pub(super) cpus: Option<String>,
     /// Its end would end every sandbox: it is their parent.
     _builder: Arc<Thread<Builder>>,
@@ -61,6 +61,7 @@ impl JailLauncher {
         let doorman = Thread::start("jail-doorman", Doorman::new).map_err(failed("start the doorman"))?;
         let undertaker =
             Thread::start("jail-undertaker", || Ok::<_, io::Error>(())).map_err(failed("start a thread"))?;
+        let undertaker = Arc::new(undertaker);
         let shared = Shared { state, doorman, undertaker, cpus: config.cpus, _builder: Arc::clone(&builder) };
         Ok(Self { builder, shared: Arc::new(shared), controllers, only_own_user })
     }

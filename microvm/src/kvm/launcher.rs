@@ -67,7 +67,7 @@ pub struct KvmLauncher {
 /// What machines need while they live.
 pub(super) struct Shared {
     pub(super) state: Arc<State>,
-    pub(super) undertaker: Thread<()>,
+    pub(super) undertaker: Arc<Thread<()>>,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) cpus: Option<String>,
     /// Its end would end every machine: it is their parent.
@@ -123,6 +123,7 @@ impl KvmLauncher {
         let snapshots = Arc::new(Snapshots::new(host, Arc::clone(&images)));
         let boot_images = BootImages::new(state.directory().to_owned());
         let (cpus, starter) = (config.cpus.clone(), spares.parent());
+        let undertaker = Arc::new(undertaker);
         let shared = Arc::new(Shared { state, undertaker, snapshots, cpus, _starter: starter });
         Ok(Self { config, kernel, kvm, boot_images, images, spares, shared, controllers, only_own_user })
     }

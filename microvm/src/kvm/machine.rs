@@ -19,8 +19,8 @@ use super::launcher::Shared;
 use super::snapshots::{Drives, Loaded};
 use super::starter::Vmm;
 use crate::account::Account;
+use crate::burial::{Body, Burial};
 use crate::exit::Child;
-use crate::ids::Lease;
 use crate::jail::TASK_ROOT;
 use crate::sandbox::{Ended, Limits, Sandbox, SandboxError, SandboxUsage};
 
@@ -28,8 +28,6 @@ use crate::sandbox::{Ended, Limits, Sandbox, SandboxError, SandboxUsage};
 pub(super) const OVERHEAD_MIN_BYTES: u64 = 24 << 20;
 /// One byte more for so many of the guest's: page tables, the process's and the nested ones, eight bytes a page each.
 const BYTES_PER_TABLE_BYTE: u64 = 128;
-/// Longest time a killed process may take to end: its memory has to be given back.
-const DEATH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of what a process says of its end, so many bytes are read.
 const WORDS_MAX_BYTES: u64 = 4096;
 
@@ -56,7 +54,6 @@ impl Size {
 
 /// A machine and what there is of it on the host. Made before the guest is: dropping it ends the process.
 pub(super) struct Machine {
-    id: String,
     pub(super) size: Size,
     pub(super) channel: Option<UnixStream>,
     pub(super) control: Control,
@@ -67,19 +64,9 @@ pub(super) struct Machine {
     /// Where it came from, if not from a boot image.
     pub(super) origin: Option<Arc<Loaded>>,
     shared: Arc<Shared>,
-    body: Arc<Body>,
-    buried: Option<Ended>,
-}
-
-/// What has to be removed in the end.
-struct Body {
-    id: String,
-    child: Child,
-    pid: i32,
-    account: Account,
+    /// What its process says of its end.
     words: OwnedFd,
-    /// Free for another process when this one is gone.
-    _ids: Lease,
+    burial: Burial,
 }
 
 impl Machine {
@@ -105,19 +92,24 @@ impl Machine {
         let Vmm { spawned, words, group, ids, .. } = vmm;
         let pid = spawned.pid.as_raw_nonzero().get();
         let account = Account::new(group, pid);
-        let body = Arc::new(Body { id: id.clone(), child, pid, account, words, _ids: ids });
-        Ok(Self { id, size, channel: None, control, draft: None, drives, origin: None, shared, body, buried: None })
+        let body = Body { id, child, pid, account, state: Arc::clone(&shared.state), _ids: ids };
+        let burial = Burial::of(body, Arc::clone(&shared.undertaker));
+        Ok(Self { size, channel: None, control, draft: None, drives, origin: None, shared, words, burial })
     }
 
     /// Its name.
     pub(super) fn name(&self) -> &str {
-        &self.id
+        &self.body().id
+    }
+
+    fn body(&self) -> &Body {
+        self.burial.body()
     }
 
     /// What an attempt to talk to the process came to, with its last words if it is gone.
     pub(super) fn told(&self, error: ControlError) -> io::Error {
         let error = io::Error::from(error);
-        let (reason, words) = (self.control.stop_reason(), self.body.last_words());
+        let (reason, words) = (self.control.stop_reason(), self.last_words());
         if reason.is_none() && words.is_empty() {
             return error;
         }
@@ -128,7 +120,7 @@ impl Machine {
     }
 
     fn failed(&self, step: &str) -> impl Fn(io::Error) -> SandboxError {
-        let (id, step) = (self.id.clone(), step.to_owned());
+        let (id, step) = (self.name().to_owned(), step.to_owned());
         move |source| SandboxError { id: id.clone(), step: step.clone(), source }
     }
 
@@ -151,24 +143,29 @@ impl Machine {
         finished.map_err(io::Error::other).and_then(|finished| finished).map_err(self.failed("finish a snapshot"))
     }
 
+    /// What the process has said on its standard error; it says nothing as long as all is well.
+    fn last_words(&self) -> String {
+        let Ok(words) = self.words.try_clone() else { return String::new() };
+        let mut bytes = Vec::new();
+        // Ends in "would block", or where the last writer is gone.
+        let _ = File::from(words).take(WORDS_MAX_BYTES).read_to_end(&mut bytes);
+        plain(String::from_utf8_lossy(&bytes).trim())
+    }
+
     fn tell_end(&self, ended: Ended) {
         if let Some(StopReason::Failed { reason }) = self.control.stop_reason() {
-            tracing::warn!(id = self.id, reason, "a machine could not go on");
+            tracing::warn!(id = self.name(), reason, "a machine could not go on");
         }
-        let words = self.body.last_words();
+        let words = self.last_words();
         if !words.is_empty() {
-            tracing::warn!(id = self.id, ?ended, words, "last words of a hearth-vmm");
+            tracing::warn!(id = self.name(), ?ended, words, "last words of a hearth-vmm");
         }
     }
 
-    /// What is to be done when nobody wants it any more, on a thread that may wait.
-    fn remains(&mut self) -> impl FnOnce() -> io::Result<()> + Send + 'static {
-        let (body, shared, draft) = (Arc::clone(&self.body), Arc::clone(&self.shared), self.draft.take());
-        move || {
-            drop(draft);
-            body.account.group().remove()?;
-            shared.state.forget_sandbox(&body.id);
-            Ok(())
+    /// Removes the snapshot that did not come to be, on a thread that may wait.
+    fn give_up_draft(&mut self) {
+        if let Some(draft) = self.draft.take() {
+            self.burial.later(move || drop(draft));
         }
     }
 }
@@ -196,21 +193,10 @@ fn stopped(reason: &StopReason) -> String {
     }
 }
 
-impl Body {
-    /// What the process has said on its standard error; it says nothing as long as all is well.
-    fn last_words(&self) -> String {
-        let Ok(words) = self.words.try_clone() else { return String::new() };
-        let mut bytes = Vec::new();
-        // Ends in "would block", or where the last writer is gone.
-        let _ = File::from(words).take(WORDS_MAX_BYTES).read_to_end(&mut bytes);
-        plain(String::from_utf8_lossy(&bytes).trim())
-    }
-}
-
 #[async_trait]
 impl Sandbox for Machine {
     fn id(&self) -> &str {
-        &self.id
+        self.name()
     }
 
     fn channel(&mut self) -> Option<UnixStream> {
@@ -232,19 +218,19 @@ impl Sandbox for Machine {
 
     async fn set_limits(&self, limits: Limits) -> Result<(), SandboxError> {
         let limits = self.size.limits(limits.milli_cpus);
-        self.body.account.group().apply(&limits, self.shared.cpus.as_deref()).map_err(self.failed("set limits"))
+        self.body().account.group().apply(&limits, self.shared.cpus.as_deref()).map_err(self.failed("set limits"))
     }
 
     fn usage(&self) -> Result<SandboxUsage, SandboxError> {
-        self.body.account.usage(&self.body.child).map_err(self.failed("read usage"))
+        self.body().account.usage(&self.body().child).map_err(self.failed("read usage"))
     }
 
     fn memory_peak_bytes(&self) -> Result<u64, SandboxError> {
-        self.body.account.memory_peak_bytes(&self.body.child).map_err(self.failed("read the memory peak"))
+        self.body().account.memory_peak_bytes(&self.body().child).map_err(self.failed("read the memory peak"))
     }
 
     fn reset_memory_peak(&self) {
-        self.body.account.reset_memory_peak();
+        self.body().account.reset_memory_peak();
     }
 
     async fn pause(&self) -> Result<(), SandboxError> {
@@ -272,8 +258,8 @@ impl Sandbox for Machine {
             }
         };
         let pagemap =
-            File::open(format!("/proc/{}/pagemap", self.body.pid)).map_err(self.failed("open its page map"))?;
-        if self.body.child.is_collected() {
+            File::open(format!("/proc/{}/pagemap", self.body().pid)).map_err(self.failed("open its page map"))?;
+        if self.body().child.is_collected() {
             return Err(self.failed("read its page map")(io::ErrorKind::NotFound.into()));
         }
         let record = move || origin.snapshot.record_prefetch(&pagemap, stats.memory_mapped_at);
@@ -282,42 +268,24 @@ impl Sandbox for Machine {
     }
 
     async fn ended(&self) -> Ended {
-        match self.buried {
-            Some(ended) => ended,
-            None => self.body.account.ended(self.body.child.ended().await),
-        }
+        self.burial.ended().await
     }
 
     async fn kill(&mut self) -> Result<Ended, SandboxError> {
-        if let Some(ended) = self.buried {
-            return Ok(ended);
+        let is_news = !self.burial.is_over();
+        let ended = self.burial.kill().await;
+        let ended = ended.map_err(self.failed("remove cgroups"))?;
+        if is_news {
+            self.tell_end(ended);
+            self.give_up_draft();
         }
-        self.body.child.kill();
-        let ended = self.body.account.ended(self.body.child.ended().await);
-        self.tell_end(ended);
-        let remains = self.remains();
-        let removed = self.shared.undertaker.run(move |()| remains()).await;
-        removed.and_then(|outcome| outcome).map_err(self.failed("remove cgroups"))?;
-        self.buried = Some(ended);
         Ok(ended)
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        if self.buried.is_some() {
-            return;
-        }
-        self.body.child.kill();
-        let (body, remains) = (Arc::clone(&self.body), self.remains());
-        self.shared.undertaker.post(move |()| {
-            if !body.child.wait_blocking(DEATH_TIMEOUT) {
-                return tracing::error!(id = body.id, "a killed hearth-vmm does not end");
-            }
-            if let Err(error) = remains() {
-                tracing::warn!(id = body.id, %error, "something of a machine stays until the next clean-up");
-            }
-        });
+        self.give_up_draft();
     }
 }
 
