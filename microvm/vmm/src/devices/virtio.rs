@@ -9,6 +9,7 @@ pub mod block;
 pub mod chain;
 pub mod entropy;
 pub mod net;
+pub mod pace;
 pub mod rate_limiter;
 pub mod service;
 #[cfg(any(test, feature = "testing"))]

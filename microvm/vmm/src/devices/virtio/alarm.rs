@@ -8,8 +8,6 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-use super::service::Served;
-
 /// A timer that goes off once, and becomes readable then.
 #[derive(Debug)]
 pub struct Alarm(OwnedFd);
@@ -39,15 +37,6 @@ impl Alarm {
     /// Goes off at once: the device has more to do, and lets others go first.
     pub fn soon(&self) {
         self.set(Duration::ZERO);
-    }
-
-    /// Sets it for what serving a queue left there: nothing to come back for, a wait for the limiter, or the next turn.
-    pub(super) fn after_serving(&self, served: Served, wait: Option<Duration>) {
-        match (served, wait) {
-            (Served::Empty, _) => {}
-            (_, Some(wait)) => self.set(wait),
-            (Served::Budget | Served::Held, None) => self.soon(),
-        }
     }
 
     /// After it went off: it is no longer readable.

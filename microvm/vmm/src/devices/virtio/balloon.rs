@@ -19,7 +19,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend as _};
 
 use super::alarm::Alarm;
 use super::chain::Chain;
-use super::service::{Answer, serve};
+use super::service::{Answer, Served, serve};
 use super::transport::{F_EVENT_INDEX, F_INDIRECT};
 use super::{Activation, Source, VirtioDevice};
 use crate::memory::{GuestMemory, Mapping, mapping};
@@ -101,7 +101,9 @@ impl Balloon {
             }),
             _ => return,
         };
-        self.alarm.after_serving(served, None);
+        if served != Served::Empty {
+            self.alarm.soon();
+        }
     }
 }
 

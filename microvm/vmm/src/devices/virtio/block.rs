@@ -15,14 +15,12 @@ mod request;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
 use std::os::fd::AsFd as _;
-use std::time::Instant;
 
 use virtio_queue::Queue;
 
 use self::request::{Request, Status};
-use super::alarm::Alarm;
 use super::chain::Chain;
-use super::rate_limiter::RateLimiter;
+use super::pace::Pace;
 use super::service::{Answer, serve};
 use super::transport::{F_EVENT_INDEX, F_INDIRECT};
 use super::{Activation, Source, VirtioDevice};
@@ -52,9 +50,7 @@ const F_READ_ONLY: u64 = 1 << 5;
 pub struct Block {
     name: DriveName,
     image: Option<Image>,
-    limiter: RateLimiter,
-    started: Instant,
-    alarm: Alarm,
+    pace: Pace,
     activation: Option<Activation>,
     /// The size is not what the driver last knew, and there was no way yet to say so.
     owes_word: bool,
@@ -101,13 +97,10 @@ impl Block {
         bandwidth: Option<RateLimit>,
         requests: Option<RateLimit>,
     ) -> io::Result<Self> {
-        let started = Instant::now();
         Ok(Self {
             name,
             image: image.map(Image::new).transpose()?,
-            limiter: RateLimiter::new(bandwidth, requests, started.elapsed()),
-            started,
-            alarm: Alarm::new()?,
+            pace: Pace::new(bandwidth, requests)?,
             activation: None,
             owes_word: false,
             bytes_read: 0,
@@ -143,8 +136,7 @@ impl Block {
 
     fn work(&mut self) {
         let Some(activation) = &mut self.activation else { return };
-        let now = self.started.elapsed();
-        let (mut left, mut wait) = (BYTES_PER_WAKE, None);
+        let mut left = BYTES_PER_WAKE;
         let handle = |chain: Chain<'_>| {
             if left == 0 {
                 return Answer::Later;
@@ -154,8 +146,7 @@ impl Block {
                 Err(answer) => return answer,
             };
             let bytes = request.data_bytes();
-            if let Err(until) = self.limiter.admit(bytes, now) {
-                wait = Some(until);
+            if !self.pace.admit(bytes) {
                 return Answer::Later;
             }
             left = left.saturating_sub(bytes);
@@ -168,7 +159,7 @@ impl Block {
         };
         let served =
             serve(&mut activation.queues[0], &activation.memory, &activation.interrupt, REQUESTS_PER_WAKE, handle);
-        self.alarm.after_serving(served, wait);
+        self.pace.after_serving(served);
     }
 }
 
@@ -211,11 +202,11 @@ impl VirtioDevice for Block {
     }
 
     fn sources(&self) -> Vec<Source<'_>> {
-        vec![Source { fd: self.alarm.as_fd(), readable: true, writable: false }]
+        vec![Source { fd: self.pace.as_fd(), readable: true, writable: false }]
     }
 
     fn on_ready(&mut self, _source: usize) {
-        self.alarm.clear();
+        self.pace.clear();
         self.work();
     }
 

@@ -5,14 +5,12 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
-use std::time::Instant;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use virtio_queue::Queue;
 
-use super::alarm::Alarm;
 use super::chain::{Buffers, Chain};
-use super::rate_limiter::RateLimiter;
+use super::pace::Pace;
 use super::service::{Answer, serve};
 use super::transport::F_EVENT_INDEX;
 use super::{Activation, Source, VirtioDevice};
@@ -31,9 +29,7 @@ const DRAW_BYTES: usize = 256;
 
 /// The device.
 pub struct Entropy {
-    limiter: RateLimiter,
-    started: Instant,
-    alarm: Alarm,
+    pace: Pace,
     activation: Option<Activation>,
 }
 
@@ -44,28 +40,18 @@ impl Entropy {
     ///
     /// The process has no descriptor left.
     pub fn new() -> io::Result<Self> {
-        let started = Instant::now();
-        let limiter = RateLimiter::new(Some(RATE), None, started.elapsed());
-        Ok(Self { limiter, started, alarm: Alarm::new()?, activation: None })
+        Ok(Self { pace: Pace::new(Some(RATE), None)?, activation: None })
     }
 
     fn work(&mut self) {
         let Some(activation) = &mut self.activation else { return };
-        let now = self.started.elapsed();
-        let mut wait = None;
         let handle = |mut chain: Chain<'_>| {
             let buffers = chain.writable.take(BYTES_PER_REQUEST);
-            match self.limiter.admit(buffers.bytes() as u64, now) {
-                Ok(()) => Answer::Used(fill(buffers)),
-                Err(until) => {
-                    wait = Some(until);
-                    Answer::Later
-                }
-            }
+            if self.pace.admit(buffers.bytes() as u64) { Answer::Used(fill(buffers)) } else { Answer::Later }
         };
         let served =
             serve(&mut activation.queues[0], &activation.memory, &activation.interrupt, REQUESTS_PER_WAKE, handle);
-        self.alarm.after_serving(served, wait);
+        self.pace.after_serving(served);
     }
 }
 
@@ -110,11 +96,11 @@ impl VirtioDevice for Entropy {
     }
 
     fn sources(&self) -> Vec<Source<'_>> {
-        vec![Source { fd: self.alarm.as_fd(), readable: true, writable: false }]
+        vec![Source { fd: self.pace.as_fd(), readable: true, writable: false }]
     }
 
     fn on_ready(&mut self, _source: usize) {
-        self.alarm.clear();
+        self.pace.clear();
         self.work();
     }
 

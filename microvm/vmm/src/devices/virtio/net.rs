@@ -19,14 +19,12 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
 
 use rustix::fs::OFlags;
 use virtio_queue::Queue;
 
-use super::alarm::Alarm;
 use super::chain::Chain;
-use super::rate_limiter::RateLimiter;
+use super::pace::Pace;
 use super::service::{Answer, Served, serve};
 use super::transport::F_EVENT_INDEX;
 use super::{Activation, Interrupt, Source, VirtioDevice};
@@ -68,7 +66,6 @@ pub struct Net {
     driver: Option<(GuestMemory, Interrupt)>,
     rx: Direction,
     tx: Direction,
-    since: Instant,
     /// The driver gave no buffer for the next frame; it will notify.
     is_starved: bool,
     /// The tap is good for nothing more: it would be readable for ever.
@@ -79,9 +76,8 @@ pub struct Net {
 /// Limits of one direction.
 #[derive(Debug)]
 struct Direction {
-    limiter: RateLimiter,
-    alarm: Alarm,
-    /// The alarm is set.
+    pace: Pace,
+    /// Its alarm is set.
     waits: bool,
 }
 
@@ -101,11 +97,8 @@ impl Net {
         if !rustix::fs::fcntl_getfl(&tap)?.contains(OFlags::NONBLOCK) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the tap may block: set O_NONBLOCK"));
         }
-        let since = Instant::now();
-        let direction = || -> io::Result<Direction> {
-            let limiter = RateLimiter::new(bandwidth, packets, since.elapsed());
-            Ok(Direction { limiter, alarm: Alarm::new()?, waits: false })
-        };
+        let direction =
+            || -> io::Result<Direction> { Ok(Direction { pace: Pace::new(bandwidth, packets)?, waits: false }) };
         Ok(Self {
             tap,
             mac,
@@ -113,7 +106,6 @@ impl Net {
             driver: None,
             rx: direction()?,
             tx: direction()?,
-            since,
             is_starved: false,
             is_unplugged: false,
             dropped_frames: 0,
@@ -129,7 +121,7 @@ impl Net {
 
     /// Sends what the guest put into its queue, as far as the limits allow.
     fn send(&mut self) {
-        let Self { driver: Some((memory, interrupt)), queues, tx, tap, mac, since, dropped_frames, .. } = self else {
+        let Self { driver: Some((memory, interrupt)), queues, tx, tap, mac, dropped_frames, .. } = self else {
             return;
         };
         if tx.waits {
@@ -141,35 +133,26 @@ impl Net {
                 *dropped_frames += 1;
                 return Answer::Used(0);
             }
-            if let Err(wait) = tx.limiter.admit(length as u64, since.elapsed()) {
-                tx.alarm.set(wait);
+            if !tx.pace.admit(length as u64) {
                 return Answer::Later;
             }
             *dropped_frames += u64::from(!send_frame(tap, *mac, &mut chain));
             Answer::Used(0)
         });
-        tx.waits = served == Served::Held;
-        if served == Served::Budget {
-            tx.alarm.soon();
-            tx.waits = true;
-        }
+        tx.waits = tx.pace.after_serving(served);
     }
 
     /// Gives the guest what the tap has, as far as it has buffers and the limits allow.
     fn receive(&mut self) {
-        let Self { driver: Some((memory, interrupt)), queues, rx, tap, since, is_unplugged, dropped_frames, .. } = self
-        else {
+        let Self { driver: Some((memory, interrupt)), queues, rx, tap, is_unplugged, dropped_frames, .. } = self else {
             return;
         };
         if rx.waits || *is_unplugged {
             return;
         }
-        let mut waits = false;
         let served = serve(&mut queues[RX], memory, interrupt, FRAMES_PER_CALL_MAX, |mut chain| {
             // How long the frame is shows only when it has been read; until then it counts as empty.
-            if let Err(wait) = rx.limiter.admit(0, since.elapsed()) {
-                rx.alarm.set(wait);
-                waits = true;
+            if !rx.pace.admit(0) {
                 return Answer::Later;
             }
             match receive_frame(tap, &mut chain) {
@@ -183,12 +166,13 @@ impl Net {
                     Answer::Used(0)
                 }
                 Frame::Bytes(length) => {
-                    rx.limiter.charge(length as u64);
+                    rx.pace.charge(length as u64);
                     Answer::Used((HEADER_BYTES + length) as u32)
                 }
             }
         });
-        rx.waits = waits;
+        // What is left in the tap for any other reason, the tap tells itself.
+        rx.waits = rx.pace.wait_if_refused();
         self.is_starved = served == Served::Empty;
     }
 }
@@ -274,8 +258,8 @@ impl VirtioDevice for Net {
         let reads = self.driver.is_some() && !self.is_starved && !self.is_unplugged && !self.rx.waits;
         vec![
             Source { fd: self.tap.as_fd(), readable: reads, writable: false },
-            Source { fd: self.rx.alarm.as_fd(), readable: self.rx.waits, writable: false },
-            Source { fd: self.tx.alarm.as_fd(), readable: self.tx.waits, writable: false },
+            Source { fd: self.rx.pace.as_fd(), readable: self.rx.waits, writable: false },
+            Source { fd: self.tx.pace.as_fd(), readable: self.tx.waits, writable: false },
         ]
     }
 
@@ -283,12 +267,12 @@ impl VirtioDevice for Net {
         match source {
             TAP => self.receive(),
             RX_ALARM => {
-                self.rx.alarm.clear();
+                self.rx.pace.clear();
                 self.rx.waits = false;
                 self.receive();
             }
             _ => {
-                self.tx.alarm.clear();
+                self.tx.pace.clear();
                 self.tx.waits = false;
                 self.send();
             }
