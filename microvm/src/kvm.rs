@@ -33,6 +33,7 @@ mod initramfs;
 mod launcher;
 mod machine;
 pub mod manifest;
+mod named_kernel;
 mod snapshots;
 mod spares;
 mod starter;
@@ -42,6 +43,7 @@ use std::path::PathBuf;
 
 pub use hearth_vmm::control::RateLimit;
 pub use launcher::KvmLauncher;
+pub use named_kernel::NamedKernelError;
 pub use spares::SPARES_MAX;
 
 use self::manifest::{Kernel, ManifestError};
@@ -62,7 +64,7 @@ pub struct KvmConfig {
     pub vmm: PathBuf,
     /// The directory that `cargo xtask guest-image` fills.
     pub guest_images: PathBuf,
-    /// Another kernel than the images' own, with absolute paths.
+    /// Another kernel than the images' own, with absolute paths ([`Kernel::named`]).
     pub kernel: Option<Kernel>,
     /// The cgroup beneath which machines get theirs, from each hierarchy's mount; the process's own if absent.
     pub cgroup_parent: Option<PathBuf>,

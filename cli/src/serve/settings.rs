@@ -1,6 +1,7 @@
 //! Every setting of every role: one table, from which flags, variables, file keys and help texts come.
 
 mod config;
+mod guest;
 mod isolation;
 mod table;
 
@@ -10,6 +11,7 @@ use clap::{Arg, ArgMatches, Command};
 use hearth_daemon::config::{Layers, Mistakes};
 
 pub(crate) use config::{ProcessConfig, RoleConfig, Switch, WorkerSettings, beside_this_program};
+pub(crate) use guest::Discovery;
 pub(crate) use isolation::IsolationChoice;
 
 use self::table::SETTINGS;

@@ -20,7 +20,7 @@ use super::initramfs::{self, Content};
 /// Most kinds of machines at a time; the one used least is given up for another. Each has a few MB of data.
 const KINDS_MAX: usize = 64;
 /// Largest kernel, bytes.
-const KERNEL_MAX_BYTES: u64 = 256 << 20;
+pub(super) const KERNEL_MAX_BYTES: u64 = 256 << 20;
 
 /// What makes one machine's memory at its start different from another's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

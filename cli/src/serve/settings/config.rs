@@ -13,6 +13,7 @@ use hearth_placement as placement;
 use hearth_worker::config::{START_TIMEOUT_MAX, START_TIMEOUT_MIN, StartTimeouts};
 use hearth_worker_manager as worker_manager;
 
+use super::guest::{self, GuestSettings};
 use super::{IsolationChoice, Role};
 
 /// Everything a process needs to know before it binds or makes anything.
@@ -92,8 +93,8 @@ pub(crate) struct WorkerSettings {
     pub(crate) isolation: IsolationChoice,
     /// What microVMs boot from.
     pub(crate) guest_images: PathBuf,
-    /// Where the consoles of microVMs are written.
-    pub(crate) guest_console: Option<PathBuf>,
+    /// How microVMs are made of those.
+    pub(crate) guests: GuestSettings,
     /// See [`hearth_worker::Config`].
     pub(crate) pool_size: Option<u32>,
     /// See [`hearth_worker::Config`].
@@ -234,9 +235,7 @@ fn worker(reader: &mut Reader, data_dir: PathBuf, bundle_dir: PathBuf, name: &st
         bundle_dir: directory(reader, "bundle-dir", bundle_dir),
         isolation: reader.or("isolation", IsolationChoice::Auto),
         guest_images: directory(reader, "guest-images", beside_this_program("guest-images")),
-        guest_console: reader
-            .optional::<PathBuf>("guest-console")
-            .map(|path| std::path::absolute(&path).unwrap_or(path)),
+        guests: guest::read(reader),
         pool_size: reader.optional("pool-size"),
         pool_max: reader.optional("pool-max"),
         snapshots: reader.optional("snapshots"),

@@ -39,6 +39,43 @@ pub(super) const SETTINGS: &[Setting] = &[
         roles: &[Up, Worker],
     },
     Setting {
+        name: "guest-kernel",
+        value: "FILE",
+        help: "Another kernel for microVMs, an uncompressed ELF file or a bzImage [that of the guest images]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "guest-kernel-devices",
+        value: "acpi|command-line",
+        help: "How that kernel finds its devices: distributions' through ACPI, others by their command line \
+               (CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES) [acpi]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "guest-kernel-modules",
+        value: "FILES",
+        help: "The modules that kernel needs to find its drives, in the order they are loaded, separated by commas",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "guest-huge-pages",
+        value: "on|off",
+        help: "Ask for huge pages for the memory of microVMs, where the file system of the state has them [off]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "drive-bandwidth-mb",
+        value: "MB",
+        help: "Megabytes a second that a microVM may read from each of its drives, runtime and code [no limit]",
+        roles: &[Up, Worker],
+    },
+    Setting {
+        name: "drive-requests",
+        value: "N",
+        help: "Requests a second that a microVM may make to each of its drives [no limit]",
+        roles: &[Up, Worker],
+    },
+    Setting {
         name: "guest-console",
         value: "DIR",
         help: "Write the serial console of each microVM to a file there, for debugging; slower boots",
