@@ -24,6 +24,8 @@ pub(crate) enum Job {
     Boot(sandbox::Options),
     /// A bare sandbox: from the launcher's call to the shim's word that it is restored from a snapshot
     Restore(sandbox::Options),
+    /// A bare sandbox at rest: from the launcher's call until its snapshot is there
+    Snapshot(sandbox::Options),
     /// Memory of idle sandboxes, by how many there are; restored from one snapshot where there are snapshots
     Density(sandbox::Options),
 }

@@ -50,6 +50,7 @@ async fn measure(job: &Job) -> Result<Report> {
     match job {
         Job::Boot(options) => sandbox::boot(options).await,
         Job::Restore(options) => sandbox::restore(options).await,
+        Job::Snapshot(options) => sandbox::snapshot(options).await,
         Job::Density(options) => sandbox::density(options).await,
     }
 }

@@ -4,6 +4,7 @@
 mod bed;
 mod density;
 mod dialogue;
+mod function;
 mod starts;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use anyhow::Result;
 use clap::Args;
 use hearth_benches::plot::{Axis, Curve, Plot, Shape};
 use hearth_benches::report::{Report, Table};
+use hearth_benches::statistics::Samples;
 use hearth_microvm::Isolation;
 use serde_json::{Value, json};
 
@@ -28,12 +30,18 @@ pub(crate) struct Options {
     /// Kind of sandbox: kvm or jail; give it twice to have both in one plot
     #[arg(long, value_name = "KIND", default_value = "kvm")]
     isolation: Vec<Isolation>,
-    /// How many sandboxes, one after the other (boot, restore) or at once (density)
+    /// How many sandboxes, one after the other (boot, restore, snapshot) or at once (density)
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
     /// Memory of each, MiB; a microVM has 32 MiB more, for its kernel
     #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(96..=10_240))]
     memory: u32,
+    /// Have each call a function once: with the image's language started ahead, and timed to the answer (boot, restore)
+    #[arg(long)]
+    call: bool,
+    /// Bring nothing in ahead of a restore
+    #[arg(long)]
+    no_prefetch: bool,
     /// Runtime image of microVMs
     #[arg(long, value_name = "NAME", default_value = "provided")]
     image: String,
@@ -43,6 +51,9 @@ pub(crate) struct Options {
     /// What microVMs boot from (`cargo xtask guest-image` makes it); `guest-images` beside this program if absent
     #[arg(long, value_name = "DIR", env = "HEARTH_GUEST_IMAGES")]
     guest_images: Option<PathBuf>,
+    /// Give microVMs a serial console, written to a file each in this directory: to see why one does not come up
+    #[arg(long, value_name = "DIR")]
+    consoles: Option<PathBuf>,
     /// Where sandboxes and snapshots lie meanwhile; a directory of its own under the system's temporary one if absent
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -62,7 +73,8 @@ impl Options {
 
     fn as_json(&self) -> Value {
         let isolation: Vec<String> = self.isolations().iter().map(ToString::to_string).collect();
-        json!({"isolation": isolation, "count": self.count, "memory_mib": self.memory, "image": self.image, "spares": self.spares})
+        json!({"isolation": isolation, "count": self.count, "memory_mib": self.memory, "image": self.image,
+               "spares": self.spares, "call": self.call, "no_prefetch": self.no_prefetch})
     }
 }
 
@@ -82,6 +94,19 @@ pub(crate) async fn restore(options: &Options) -> Result<Report> {
         found.push((isolation, starts::restores(&Bed::make(isolation, options)?, options).await?));
     }
     Ok(starts_report("restore", "Restore: from the call to the shim's word", options, &found))
+}
+
+/// From the launcher's call until the snapshot is there, of sandboxes at rest.
+pub(crate) async fn snapshot(options: &Options) -> Result<Report> {
+    let (mut found, mut notes) = (Vec::new(), Vec::new());
+    for isolation in options.isolations() {
+        let (starts, kib) = starts::snapshots(&Bed::make(isolation, options)?, options).await?;
+        found.push((isolation, starts));
+        notes.push(format!("{isolation}: a snapshot's files hold {kib} KiB."));
+    }
+    let mut report = starts_report("snapshot", "Snapshot: from the call until it is there", options, &found);
+    notes.into_iter().for_each(|note| report.note(note));
+    Ok(report)
 }
 
 /// Memory by number.
@@ -104,16 +129,17 @@ fn starts_report(job: &'static str, title: &str, options: &Options, found: &[(Is
         [isolation.to_string(), starts.whole.len().to_string()].into_iter().chain(quantiles).chain([launcher]).collect()
     };
     report.table(Table { title: title.to_owned(), columns: columns.collect(), rows: found.iter().map(row).collect() });
-    for (isolation, starts) in found.iter().filter(|(_, starts)| !starts.phases.is_empty()) {
-        report.table(Table {
-            title: format!("{isolation}: what was over when, by the guest's clock"),
-            columns: vec!["phase".into(), "p50 ms".into()],
-            rows: starts
-                .phases
-                .values()
-                .map(|(name, at)| vec![name.clone(), format!("{:.3}", at.quantile_ms(0.5))])
-                .collect(),
-        });
+    for (isolation, starts) in found {
+        for (clock, steps) in [("after the call", &starts.steps), ("by the guest's clock", &starts.phases)] {
+            if !steps.is_empty() {
+                let row = |(name, at): &(String, Samples)| vec![name.clone(), format!("{:.3}", at.quantile_ms(0.5))];
+                report.table(Table {
+                    title: format!("{isolation}: what was over when, {clock}"),
+                    columns: vec!["step".into(), "p50 ms".into()],
+                    rows: steps.values().map(row).collect(),
+                });
+            }
+        }
     }
     let curves = found.iter().map(|(isolation, starts)| Curve::distribution(isolation.to_string(), &starts.whole));
     let plot = Plot {
@@ -137,6 +163,9 @@ fn starts_json((isolation, starts): &(Isolation, Starts)) -> Value {
     }
     for (name, samples) in starts.phases.values() {
         json["phases_p50_ms"][name] = json!(samples.quantile_ms(0.5));
+    }
+    for (name, samples) in starts.steps.values() {
+        json["steps_p50_ms"][name] = json!(samples.quantile_ms(0.5));
     }
     json
 }

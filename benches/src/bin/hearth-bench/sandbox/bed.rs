@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use hearth_domain::limits::{SANDBOX_MAX_OPEN_FILES, SANDBOX_MAX_PROCESSES};
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 
 use super::Options;
 use super::dialogue::Dialogue;
+use super::function::Function;
 
 /// Memory of a microVM beyond what is asked for, MiB: what a worker adds.
 const GUEST_KERNEL_MIB: u32 = 32;
@@ -25,6 +27,8 @@ pub(super) struct Bed {
     shim: PathBuf,
     image: Option<String>,
     directory: TempDir,
+    /// What is called in each sandbox, if anything is.
+    function: Option<Function>,
 }
 
 impl Bed {
@@ -39,7 +43,8 @@ impl Bed {
         let kvm = || -> Result<KvmLauncher> {
             let images = options.guest_images.clone().map_or_else(|| beside("guest-images"), Ok)?;
             let config = KvmConfig::new(&state, beside("hearth-vmm")?, images);
-            Ok(KvmLauncher::new(KvmConfig { spares: options.spares, ..config })?)
+            let console_dir = options.consoles.clone();
+            Ok(KvmLauncher::new(KvmConfig { spares: options.spares, console_dir, ..config })?)
         };
         let is_machine = isolation == Isolation::Kvm;
         let launcher: Arc<dyn Launcher> = match isolation {
@@ -50,7 +55,9 @@ impl Bed {
         for missing in launcher.unenforced() {
             eprintln!("hearth-bench: {isolation}: not enforced here: {}: {}", missing.what, missing.why);
         }
+        let function = options.call.then(|| Function::make(&*launcher, &options.image, directory.path()));
         Ok(Self {
+            function: function.transpose()?,
             launcher,
             memory_mib: options.memory + if is_machine { GUEST_KERNEL_MIB } else { 0 },
             shim: beside("hearth-shim")?,
@@ -68,12 +75,21 @@ impl Bed {
         if let Some((uid, gid)) = self.launcher.user() {
             args.extend(["--user".into(), format!("{uid}:{gid}").into()]);
         }
+        let (mut env, mut read_only) = (vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())], Vec::new());
+        if let Some(function) = &self.function {
+            env = Function::start_variables();
+            read_only.push((function.runtime_dir.clone(), "/var/runtime".into()));
+            if !function.command.is_empty() {
+                args.push("--command".into());
+                args.extend(function.command.iter().cloned());
+            }
+        }
         let spec = BootSpec {
             id: id.to_owned(),
             init: self.shim.clone(),
             args,
-            env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())],
-            read_only: Vec::new(),
+            env,
+            read_only,
             limits: self.limits(),
             image: self.image.clone(),
             snapshot_into,
@@ -85,15 +101,34 @@ impl Bed {
 
     /// Boots one sandbox and makes it a snapshot.
     pub(super) async fn snapshot(&self) -> Result<PathBuf> {
+        let (mut sandbox, _dialogue, snapshot) = self.at_rest().await?;
+        sandbox.snapshot().await?;
+        sandbox.kill().await?;
+        Ok(snapshot)
+    }
+
+    /// Boots one sandbox up to where its snapshot is to be taken, and says where that will be. Its channel stays open
+    /// meanwhile: closed, it would be the end of the sandbox, in the snapshot, too.
+    pub(super) async fn at_rest(&self) -> Result<(Box<dyn Sandbox>, Dialogue, PathBuf)> {
         let isolation = self.launcher.isolation();
         ensure!(self.launcher.has_snapshots(), "{isolation} sandboxes have no snapshots: use --isolation kvm");
         let into = self.directory.path().join("snapshot");
-        let (mut sandbox, mut dialogue) = self.boot("bench-origin", Some(into)).await?;
+        let (sandbox, mut dialogue) = self.boot("bench-origin", Some(into.clone())).await?;
         dialogue.ready().await?;
         dialogue.prepare_snapshot().await?;
-        let snapshot = sandbox.snapshot().await?;
-        sandbox.kill().await?;
-        Ok(snapshot)
+        Ok((sandbox, dialogue, into))
+    }
+
+    /// Gives a sandbox its function and has it answer once, if there is a function.
+    pub(super) async fn call(&self, sandbox: &mut dyn Sandbox, dialogue: &mut Dialogue) -> Result<Option<Answered>> {
+        let Some(function) = &self.function else { return Ok(None) };
+        let task_root = sandbox.attach_code(&function.code).await.context("attach the code")?;
+        let attached = Instant::now();
+        let limits = self.image.is_some().then(|| self.limits());
+        dialogue.init(function.init(&task_root, limits)).await?;
+        let initialized = Instant::now();
+        dialogue.call(function.call()).await?;
+        Ok(Some(Answered { attached, initialized, answered: Instant::now() }))
     }
 
     /// Restores sandbox `id` from a snapshot and waits until it is itself.
@@ -121,7 +156,17 @@ impl Bed {
     }
 }
 
-fn beside(name: &str) -> Result<PathBuf> {
+/// When a sandbox had which part of its first call behind it.
+pub(super) struct Answered {
+    /// The code is attached.
+    pub(super) attached: Instant,
+    /// The function is loaded.
+    pub(super) initialized: Instant,
+    /// The answer is here.
+    pub(super) answered: Instant,
+}
+
+pub(super) fn beside(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe().context("find this program")?.with_file_name(name);
     ensure!(
         path.exists(),

@@ -38,7 +38,13 @@ pub(super) async fn measure(bed: &Bed, options: &Options) -> Result<Vec<Point>> 
             Some(snapshot) => bed.restore(&id, snapshot).await,
             None => boot(bed, &id).await,
         };
-        kept.push(one.with_context(|| format!("sandbox {number}"))?);
+        let (mut sandbox, mut dialogue) = one.with_context(|| format!("sandbox {number}"))?;
+        bed.call(&mut *sandbox, &mut dialogue).await?;
+        if number == 1 && snapshot.is_some() && !options.no_prefetch {
+            // As a worker does after the first answer.
+            sandbox.record_prefetch().await?;
+        }
+        kept.push((sandbox, dialogue));
         progress.step();
         if number % step == 0 || number == options.count {
             points.push(point(&kept, number, guest_bytes, before)?);

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
 use hearth_guest_protocol::{
-    GuestMessage, HostMessage, PrepareSnapshot, RESTORE_ENTROPY_BYTES, Ready, Restore, decode, encode, guest_message,
+    GuestMessage, HostMessage, Init, Invoke, PrepareSnapshot, RESTORE_ENTROPY_BYTES, Ready, Restore, decode, encode,
+    guest_message, response,
 };
 use hearth_microvm::Sandbox;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -64,13 +65,35 @@ impl Dialogue {
         }
     }
 
+    /// Has the runtime load its function.
+    pub(super) async fn init(&mut self, init: Init) -> Result<()> {
+        self.say(&init.into()).await?;
+        match self.next().await? {
+            guest_message::Kind::InitDone(done) if done.error.is_none() => Ok(()),
+            other => bail!("the shim said {other:?} instead of InitDone"),
+        }
+    }
+
+    /// Calls the function, which is to answer with what it was asked.
+    pub(super) async fn call(&mut self, invoke: Invoke) -> Result<()> {
+        let question = invoke.payload.clone();
+        self.say(&invoke.into()).await?;
+        match self.next().await? {
+            guest_message::Kind::Response(answer) => match answer.outcome {
+                Some(response::Outcome::Payload(payload)) if same_json(&payload, &question) => Ok(()),
+                other => bail!("the function answered {other:?}"),
+            },
+            other => bail!("the shim said {other:?} instead of an answer"),
+        }
+    }
+
     async fn say(&mut self, message: &HostMessage) -> Result<()> {
         let mut frame = BytesMut::new();
         encode(message, &mut frame)?;
         Ok(self.stream.write_all(&frame).await?)
     }
 
-    /// The next message that is no log.
+    /// The next message that is neither a log nor usage.
     async fn next(&mut self) -> Result<guest_message::Kind> {
         tokio::time::timeout(WORD_TIMEOUT, self.receive()).await.context("the shim says nothing")?
     }
@@ -80,6 +103,7 @@ impl Dialogue {
             if let Some(message) = decode::<GuestMessage>(&mut self.buffer)? {
                 match message.kind.context("the shim sent an empty message")? {
                     guest_message::Kind::Log(log) => eprint!("{}", String::from_utf8_lossy(&log.data)),
+                    guest_message::Kind::Stats(_) => {}
                     kind => return Ok(kind),
                 }
             } else if self.stream.read_buf(&mut self.buffer).await? == 0 {
@@ -87,4 +111,10 @@ impl Dialogue {
             }
         }
     }
+}
+
+/// Each language has spaces of its own.
+fn same_json(answer: &[u8], question: &[u8]) -> bool {
+    let read = |bytes| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+    read(answer).is_some_and(|answer| Some(answer) == read(question))
 }
