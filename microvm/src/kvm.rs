@@ -34,6 +34,7 @@ mod launcher;
 mod machine;
 pub mod manifest;
 mod named_kernel;
+mod origin;
 mod snapshots;
 mod spares;
 mod starter;

@@ -266,8 +266,9 @@ pub trait Sandbox: Send + Sync + 'static {
         Err(SandboxError { id: self.id().to_owned(), step: "snapshot".to_owned(), source })
     }
 
-    /// To be called once, when a sandbox that was restored has given its first answer: what it touched until now is
-    /// brought in ahead at later restores of the same snapshot. Does nothing for others.
+    /// To be called when a sandbox that was restored has given its first answer, or one that was booted has said that it
+    /// is up: what it touched until now is brought in ahead for those that start from the same snapshot, or boot
+    /// alike. Does nothing where that is known, or has no use.
     async fn record_prefetch(&self) -> Result<(), SandboxError> {
         Ok(())
     }

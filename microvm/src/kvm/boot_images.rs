@@ -16,6 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use tokio::sync::OnceCell;
 
 use super::initramfs::{self, Content};
+use super::origin::Written;
 
 /// Most kinds of machines at a time; the one used least is given up for another. Each has a few MB of data.
 const KINDS_MAX: usize = 64;
@@ -42,6 +43,8 @@ pub(super) struct BootImage {
     /// Read-only.
     pub(super) file: File,
     pub(super) start: VcpuStart,
+    /// What its machines write while they boot.
+    pub(super) written: Written,
 }
 
 /// All boot images of a launcher.
@@ -113,7 +116,7 @@ fn make(kind: &Kind, directory: &Path) -> io::Result<BootImage> {
     let start = image.build(&file).map_err(io::Error::other)?;
     // A process that maps it must not be able to write to it.
     let file = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    Ok(BootImage { file, start })
+    Ok(BootImage { file, start, written: Written::default() })
 }
 
 /// A file that is gone when nobody has it open any more.

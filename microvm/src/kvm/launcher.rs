@@ -16,12 +16,13 @@ use hearth_vmm::memory::{MEMORY_MAX_MIB, MEMORY_MIN_MIB, Mapping};
 use hearth_vmm::snapshot::{BUILD, Draft, HostCpu};
 use tokio::net::UnixStream;
 
-use super::boot_images::{BootImage, BootImages, Kind};
+use super::boot_images::{BootImages, Kind};
 use super::command_line::{FirstProcess, command_line};
 use super::control::{ControlError, DISK_TIMEOUT, Parcel};
 use super::images::Images;
 use super::machine::{Machine, Size};
 use super::manifest::{Kernel, Manifest};
+use super::origin::Origin;
 use super::snapshots::{Drives, Loaded, Snapshots};
 use super::spares::Spares;
 use super::starter::{Settings, Starter};
@@ -135,7 +136,7 @@ impl KvmLauncher {
         self.images.get(&image).map_err(at("check its image"))?;
         let kind = self.kind(spec, size).map_err(at("write its command line"))?;
         let boot_image = self.boot_images.get(&kind).await.map_err(at("make its boot image"))?;
-        let origin = Origin::Boot { image: boot_image, acpi: kind.acpi };
+        let origin = Origin::Boot { image: boot_image, acpi: kind.acpi, memory_mib: size.memory_mib };
         let drives = Drives { image, code: None };
         self.machine(&spec.id, (size, spec.limits.milli_cpus), drives, origin, spec.snapshot_into.as_deref()).await
     }
@@ -166,9 +167,8 @@ impl KvmLauncher {
         let made = self.make(&mut machine, &origin).await;
         self.refill_after(machine.channel.as_ref());
         made?;
-        if let Origin::Snapshot(loaded) = origin {
-            machine.origin = Some(loaded);
-        }
+        // What is to be a snapshot writes to its file, whose pages tell nothing.
+        machine.origin = machine.draft.is_none().then_some(origin);
         Ok(machine)
     }
 
@@ -211,13 +211,14 @@ impl KvmLauncher {
             balloon: true,
             net: None,
         };
+        let prefetch = origin.prefetch();
         let request = match origin {
-            Origin::Boot { image, acpi } => {
+            Origin::Boot { image, acpi, .. } => {
                 let (vcpus, start) = (machine.size.vcpus, image.start);
-                Request::Boot(Boot { vcpus, memory, start, acpi: *acpi, devices, resume: true, kvm })
+                Request::Boot(Boot { vcpus, memory, start, acpi: *acpi, devices, prefetch, resume: true, kvm })
             }
             Origin::Snapshot(loaded) => {
-                let (state, prefetch) = (parcel.add(loaded.snapshot.state()), loaded.snapshot.prefetch());
+                let state = parcel.add(loaded.snapshot.state());
                 Request::Restore(Restore { state, memory, devices, prefetch, resume: true, kvm })
             }
         };
@@ -365,28 +366,6 @@ impl Failure {
             Self::Refused(reason) => {
                 BootError { id, step: "make the machine".to_owned(), source: io::Error::other(reason) }
             }
-        }
-    }
-}
-
-/// What a machine goes on from.
-enum Origin {
-    Boot { image: Arc<BootImage>, acpi: bool },
-    Snapshot(Arc<Loaded>),
-}
-
-impl Origin {
-    fn memory(&self) -> &File {
-        match self {
-            Self::Boot { image, .. } => &image.file,
-            Self::Snapshot(loaded) => loaded.snapshot.memory(),
-        }
-    }
-
-    fn code(&self) -> Option<&File> {
-        match self {
-            Self::Boot { .. } => None,
-            Self::Snapshot(loaded) => loaded.code.as_ref(),
         }
     }
 }

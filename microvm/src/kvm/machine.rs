@@ -16,7 +16,8 @@ use tokio::net::UnixStream;
 use super::control::{ANSWER_TIMEOUT, Control, ControlError, DISK_TIMEOUT, Parcel, plain};
 use super::entry::{OPEN_FILES_MAX, THREADS_MAX};
 use super::launcher::Shared;
-use super::snapshots::{Drives, Loaded};
+use super::origin::Origin;
+use super::snapshots::Drives;
 use super::starter::Vmm;
 use crate::account::Account;
 use crate::burial::{Body, Burial};
@@ -61,8 +62,8 @@ pub(super) struct Machine {
     pub(super) draft: Option<Draft>,
     /// What its drives are made of, for that snapshot.
     pub(super) drives: Drives,
-    /// Where it came from, if not from a boot image.
-    pub(super) origin: Option<Arc<Loaded>>,
+    /// What it maps privately, if it does.
+    pub(super) origin: Option<Origin>,
     shared: Arc<Shared>,
     /// What its process says of its end.
     words: OwnedFd,
@@ -136,10 +137,15 @@ impl Machine {
         let mut parcel = Parcel::default();
         let state = parcel.add(draft.state());
         self.ask(Request::Snapshot { state }, parcel, DISK_TIMEOUT, "write a snapshot").await?;
+        // Most of a process's end is waiting, and most of the checksums work.
+        let summing = tokio::task::spawn_blocking(move || draft.checksums().map(|checksums| (draft, checksums)));
+        let (killed, summed) = tokio::join!(self.kill(), summing);
+        killed?;
+        let summed = summed.map_err(io::Error::other).and_then(|summed| summed.map_err(io::Error::other));
+        let (draft, checksums) = summed.map_err(self.failed("take a snapshot's checksums"))?;
         // From here on nobody else writes to its files.
-        self.kill().await?;
         let (shared, drives) = (Arc::clone(&self.shared), self.drives.clone());
-        let finished = tokio::task::spawn_blocking(move || shared.snapshots.finish(draft, drives)).await;
+        let finished = tokio::task::spawn_blocking(move || shared.snapshots.finish(draft, &checksums, drives)).await;
         finished.map_err(io::Error::other).and_then(|finished| finished).map_err(self.failed("finish a snapshot"))
     }
 
@@ -249,7 +255,7 @@ impl Sandbox for Machine {
     }
 
     async fn record_prefetch(&self) -> Result<(), SandboxError> {
-        let Some(origin) = self.origin.clone().filter(|origin| !origin.snapshot.has_prefetch()) else { return Ok(()) };
+        let Some(origin) = self.origin.clone().filter(|origin| !origin.has_prefetch()) else { return Ok(()) };
         let reply = self.control.request(&Request::Stats, Parcel::default(), ANSWER_TIMEOUT).await;
         let stats = match reply.map_err(|error| self.failed("ask for its memory's place")(self.told(error)))? {
             Reply::Stats(stats) => stats,
@@ -262,7 +268,7 @@ impl Sandbox for Machine {
         if self.body().child.is_collected() {
             return Err(self.failed("read its page map")(io::ErrorKind::NotFound.into()));
         }
-        let record = move || origin.snapshot.record_prefetch(&pagemap, stats.memory_mapped_at);
+        let record = move || origin.record_prefetch(&pagemap, stats.memory_mapped_at);
         let recorded = tokio::task::spawn_blocking(record).await.map_err(io::Error::other);
         recorded.and_then(|recorded| recorded).map_err(self.failed("record what it touched"))
     }

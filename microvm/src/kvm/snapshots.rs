@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hearth_vmm::snapshot::{Draft, HostCpu, Snapshot};
+use hearth_vmm::snapshot::{Checksums, Draft, HostCpu, Snapshot};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
@@ -93,8 +93,8 @@ impl Snapshots {
     }
 
     /// Completes the snapshot of a machine that has ended. Blocking. Nothing is left if it fails.
-    pub(super) fn finish(&self, draft: Draft, drives: Drives) -> io::Result<PathBuf> {
-        let snapshot = draft.finish(&self.host).map_err(io::Error::other)?;
+    pub(super) fn finish(&self, draft: Draft, checksums: &Checksums, drives: Drives) -> io::Result<PathBuf> {
+        let snapshot = draft.finish(checksums, &self.host).map_err(io::Error::other)?;
         let path = snapshot.path().to_owned();
         match self.complete(snapshot, drives) {
             Ok(loaded) => {

@@ -175,6 +175,7 @@ fn run(options: &Options) -> io::Result<()> {
     tell("boot image made");
 
     let boot = Boot {
+        prefetch: Vec::new(),
         vcpus: options.vcpus,
         memory: MemoryFile {
             file: luggage.add(memory),

@@ -155,7 +155,8 @@ fn take(options: &Options, host: &HostCpu) -> io::Result<Snapshot> {
     let taken = started.elapsed();
     drop(vmm);
     let ended = started.elapsed();
-    let snapshot = draft.finish(host).map_err(io::Error::other)?;
+    let checksums = draft.checksums().map_err(io::Error::other)?;
+    let snapshot = draft.finish(&checksums, host).map_err(io::Error::other)?;
     let finished = started.elapsed();
     let blocks = std::os::unix::fs::MetadataExt::blocks(&snapshot.memory().metadata()?);
     println!(
@@ -180,6 +181,7 @@ impl Vmm {
         let (mut vmm, serial, channel) = Self::start(&options.vmm, options.ahead)?;
         let kvm = kvm()?;
         let boot = Boot {
+            prefetch: Vec::new(),
             vcpus: options.vcpus,
             memory: memory_file(options.memory_mib, Mapping::Shared),
             start,

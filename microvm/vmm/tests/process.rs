@@ -60,7 +60,8 @@ fn boot(kvm: OwnedFd, code: &[u8], console: OwnedFd) -> (Boot, [OwnedFd; 3]) {
     let (memory, start) = image(code, Entry::Pvh, 1, &[Slot::Entropy]);
     let memory_file = MemoryFile { file: 1, mib: 128, mapping: Mapping::Private, huge_pages: true };
     let devices = Devices { serial: Some(2), entropy: true, ..Devices::default() };
-    let boot = Boot { vcpus: 1, memory: memory_file, start, acpi: false, devices, resume: true, kvm: 0 };
+    let prefetch = Vec::new();
+    let boot = Boot { vcpus: 1, memory: memory_file, start, acpi: false, devices, prefetch, resume: true, kvm: 0 };
     (boot, [kvm, memory.into(), console])
 }
 

@@ -11,6 +11,7 @@ use hearth_guest_protocol::{PROTOCOL_VERSION, Ready, guest_message};
 use hearth_microvm::{BootError, BootSpec, Isolation, Launcher, Sandbox, SandboxError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use tracing::debug;
 
 use crate::channel::{Channel, ChannelError};
 use crate::class::{SandboxClass, Sizing};
@@ -153,6 +154,9 @@ impl Boots {
             let ready = first_word(&mut channel).await?;
             if ready.protocol_version != PROTOCOL_VERSION {
                 return Err(BootFailure::Version { found: ready.protocol_version });
+            }
+            if let Err(error) = sandbox.record_prefetch().await {
+                debug!(%error, "boots go on without bringing anything in ahead");
             }
             Ok(Booted { sandbox, channel, from_pool: false, origin: None })
         };

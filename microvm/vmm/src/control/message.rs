@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::memory::Mapping;
 
 /// Version of these messages.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Largest message, bytes; prefetch lists are cut to fit.
 pub const MESSAGE_MAX_BYTES: usize = 64 * 1024;
 
@@ -65,6 +65,8 @@ pub struct Boot {
     pub acpi: bool,
     /// Devices.
     pub devices: Devices,
+    /// As [`Restore::prefetch`]: what an earlier machine of the same image wrote while it booted.
+    pub prefetch: Vec<(u32, u32)>,
     /// Whether to run at once.
     pub resume: bool,
     /// `/dev/kvm`.

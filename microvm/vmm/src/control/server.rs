@@ -27,6 +27,7 @@ use crate::devices::virtio::block::{AttachError, Block};
 use crate::event_loop::{EventLoop, Ready};
 use crate::layout::Slot;
 use crate::machine::{Machine, MachineError, Parts, Prepared};
+use crate::snapshot::prefetch;
 use crate::sys;
 
 /// Serves the control socket that this process was started with, until its end: `hearth-vmm`'s `main`.
@@ -37,7 +38,7 @@ use crate::sys;
 pub fn serve() -> io::Result<()> {
     let control = sys::handed::inherited(CONTROL_FD).ok_or(io::ErrorKind::AlreadyExists)?;
     let events = EventLoop::new(&control)?;
-    match (Server { control, events, prepared: None, machine: None }).run() {
+    match (Server { control, events, prepared: None, machine: None, given_up: None }).run() {
         // The launcher is gone, and with it whoever could want to know.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         served => served,
@@ -50,6 +51,8 @@ struct Server {
     /// The VM that came with the greeting, until it is a machine.
     prepared: Option<Prepared>,
     machine: Option<Machine>,
+    /// The machine of which there is a snapshot: it never runs again.
+    given_up: Option<Machine>,
 }
 
 /// Why a request is not done; goes into [`Reply::Failed`].
@@ -145,6 +148,7 @@ impl Server {
     fn boot(&mut self, boot: &Boot, descriptors: &mut Descriptors) -> Result<(), Refusal> {
         let kind = (boot.vcpus, boot.acpi, Some(boot.start));
         let machine = self.create(kind, boot.kvm, boot.memory, &boot.devices, descriptors)?;
+        prefetch::bring_in(machine.memory(), boot.memory.mib, &boot.prefetch);
         self.keep(machine, boot.resume)
     }
 
@@ -156,7 +160,7 @@ impl Server {
         devices: &super::Devices,
         descriptors: &mut Descriptors,
     ) -> Result<Machine, Refusal> {
-        if self.machine.is_some() {
+        if self.machine.is_some() || self.given_up.is_some() {
             return Err(Refusal::HasMachine);
         }
         let kvm = descriptors.take(kvm)?;

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!  Draft::begin ──▶ boot the machine with draft.memory() mapped Shared ──▶ pause ──▶ Request::Snapshot(draft.state())
-//!                                                                                          │ end the VMM
+//!                                                                                          │ end the VMM, draft.checksums()
 //!                   Snapshot::open (another process, later) ◀── rename ◀── Draft::finish ◀─┘
 //! ```
 //!
@@ -72,13 +72,19 @@ impl Draft {
         &self.state
     }
 
-    /// Makes it a snapshot: checks the state, takes the memory's checksums, gives the directory its name. The VMM that
-    /// wrote it must have ended, or it could still change it.
-    pub fn finish(self, host: &HostCpu) -> Result<Snapshot, Refusal> {
+    /// The memory's checksums. From [`crate::control::Request::Snapshot`]'s answer on, while the VMM ends: it has given
+    /// the machine up. One that was taken over may write on until it is gone; then the snapshot is refused as damaged
+    /// when it is opened.
+    pub fn checksums(&self) -> Result<Checksums, Refusal> {
+        Checksums::of(&self.memory).map_err(Refusal::io(MEMORY))
+    }
+
+    /// Makes it a snapshot: checks the state, gives the directory its name. The VMM that wrote it must have ended, or it
+    /// could still change it.
+    pub fn finish(self, checksums: &Checksums, host: &HostCpu) -> Result<Snapshot, Refusal> {
         let machine = admitted(&self.state, &self.memory, host)?;
-        let checksums = Checksums::of(&self.memory).map_err(Refusal::io(MEMORY))?;
         let mut file = new_file(&self.path.join(CHECKSUMS.name)).map_err(Refusal::io(CHECKSUMS.name))?;
-        CHECKSUMS.write(&mut file, &checksums).map_err(Refusal::io(CHECKSUMS.name))?;
+        CHECKSUMS.write(&mut file, checksums).map_err(Refusal::io(CHECKSUMS.name))?;
         fs::rename(&self.path, &self.into).map_err(Refusal::io("directory"))?;
         // Read-only from here on, by whoever has the descriptors.
         Snapshot::of(&self.into, machine)
@@ -257,7 +263,8 @@ mod tests {
         let mut draft = Draft::begin(path, &image()).unwrap();
         draft.memory().write_all_at(&[4; 4096], 1 << 20).unwrap();
         machine(2).write(&mut draft.state).unwrap();
-        draft.finish(&host(u32::MAX)).unwrap()
+        let checksums = draft.checksums().unwrap();
+        draft.finish(&checksums, &host(u32::MAX)).unwrap()
     }
 
     #[test]
@@ -286,7 +293,8 @@ mod tests {
     fn a_draft_without_state_does_not_become_a_snapshot() {
         let directory = tempfile::tempdir().unwrap();
         let draft = Draft::begin(&directory.path().join("python"), &image()).unwrap();
-        assert!(matches!(draft.finish(&host(0)), Err(Refusal::Length { file: "state", found: 0, .. })));
+        let checksums = draft.checksums().unwrap();
+        assert!(matches!(draft.finish(&checksums, &host(0)), Err(Refusal::Length { file: "state", found: 0, .. })));
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
     }
 

@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
-use crate::memory::{self, GuestMemory};
+use crate::memory::{self, GuestMemory, Mapping};
 use crate::sys::populate::populate;
 
 /// A run of pages: first page of the memory file, how many. As in [`crate::control::Restore::prefetch`].
@@ -58,9 +58,14 @@ pub fn record(pagemap: &File, mapped_at: [u64; 2], memory_mib: u32) -> io::Resul
 /// Makes the machine its own copies of the pages. Before the first vCPU runs. Runs outside the memory are left out;
 /// answers how many pages are there now.
 ///
+/// Of memory that is mapped shared nothing is brought in: what is written there is the snapshot.
+///
 /// A kernel that can't (before Linux 5.14), or is short of memory, brings in less: the guest does not notice.
 pub fn bring_in(memory: &GuestMemory, memory_mib: u32, runs: &[Run]) -> u64 {
     let mut pages = 0;
+    if memory::mapping(memory) == Mapping::Shared {
+        return pages;
+    }
     for (first, count) in runs {
         let (start, end) = (u64::from(*first) * PAGE_BYTES, (u64::from(*first) + u64::from(*count)) * PAGE_BYTES);
         for (address, offset, bytes) in memory::regions(memory_mib) {
@@ -121,7 +126,6 @@ mod tests {
     use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend as _};
 
     use super::*;
-    use crate::memory::Mapping;
 
     #[test]
     fn own_page_map_tells_what_was_written() {

@@ -4,12 +4,12 @@ use std::fs::File;
 
 use super::super::{FdIndex, Restore};
 use super::{Descriptors, Refusal, Server};
-use crate::memory::Mapping;
 use crate::snapshot::{MachineState, prefetch};
 
 impl Server {
     /// Writes the state of the paused machine, and gives the machine up: its memory must not change any more, by a
-    /// device any less than by a vCPU. A failure leaves it as it was.
+    /// device any less than by a vCPU. Taking it apart is left to the end of the process: KVM takes its time for that.
+    /// A failure leaves it as it was.
     pub(super) fn snapshot(&mut self, state: FdIndex, descriptors: &mut Descriptors) -> Result<(), Refusal> {
         let machine = self.machine()?;
         if machine.is_running() {
@@ -18,7 +18,7 @@ impl Server {
         let mut file = File::from(descriptors.take(state)?);
         machine.save()?.write(&mut file).map_err(Refusal::Write)?;
         self.events.remove_machine();
-        self.machine = None;
+        self.given_up = self.machine.take();
         Ok(())
     }
 
@@ -30,10 +30,8 @@ impl Server {
         }
         let kind = (state.vcpus.len() as u8, state.acpi, None);
         let machine = self.create(kind, restore.kvm, restore.memory, &restore.devices, descriptors)?;
-        if restore.memory.mapping == Mapping::Private {
-            // Before the devices, which look at their queues.
-            prefetch::bring_in(machine.memory(), state.memory_mib, &restore.prefetch);
-        }
+        // Before the devices, which look at their queues.
+        prefetch::bring_in(machine.memory(), state.memory_mib, &restore.prefetch);
         machine.set_state(&state)?;
         self.keep(machine, restore.resume)
     }
