@@ -20,17 +20,18 @@ pub use account::{AccountConcurrency, ConcurrencyError, FunctionConcurrency, Pro
 /// Tries to change an account's document while other frontends change it.
 const TRIES_MAX: u32 = 16;
 
-/// The documents of all accounts.
+/// The documents of all accounts, and how much each account has.
 #[derive(Clone)]
 pub struct Concurrency {
     accounts: Collection<AccountConcurrency>,
+    account_limit: u32,
 }
 
 impl Concurrency {
-    /// In this store.
+    /// In this store; `account_limit` is every account's concurrency.
     #[must_use]
-    pub fn new(documents: Arc<dyn Documents>) -> Self {
-        Self { accounts: Collection::new(documents) }
+    pub fn new(documents: Arc<dyn Documents>, account_limit: u32) -> Self {
+        Self { accounts: Collection::new(documents), account_limit }
     }
 
     /// What one account's functions have set aside.
@@ -42,7 +43,8 @@ impl Concurrency {
     /// What a call of a function may use.
     pub async fn limits(&self, account: &AccountId, name: &FunctionName) -> Result<ConcurrencyLimits, StoreFailure> {
         let found = self.accounts.get(account.as_str()).await?;
-        Ok(found.map(|found| found.value.limits(name)).unwrap_or_default())
+        let limits = found.map(|found| found.value.limits(name)).unwrap_or_default();
+        Ok(ConcurrencyLimits { account: Some(self.account_limit), ..limits })
     }
 
     /// Makes a change, if it may be made.

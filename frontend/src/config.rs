@@ -23,7 +23,7 @@ pub struct Config {
     pub function_url_base: Option<String>,
     /// Longest wait of a call for capacity.
     pub capacity_wait: Duration,
-    /// Concurrent invocations of an account; the worker manager holds calls to it, so it must be the same there.
+    /// Concurrent invocations of an account; it goes with each call to the worker manager, which holds calls to it.
     pub account_concurrency: u32,
     /// Connections served at a time; more wait in the listener's backlog.
     pub max_connections: usize,

@@ -82,7 +82,7 @@ impl Frontend {
         let metering = Metering::start(deps.usage.clone(), &tasks, registry)?;
         let identities = Arc::new(Identities::open(deps.catalog.clone(), deps.documents.clone()).await?);
         let credentials = RoleCredentials::new(deps.catalog.clone(), identities.clone());
-        let concurrency = Concurrency::new(deps.documents.clone());
+        let concurrency = Concurrency::new(deps.documents.clone(), config.account_concurrency);
         let invoker = Invoker::new(deps.manager.clone(), deps.workers.clone(), metering.clone());
         let invoker = Arc::new(invoker.with_credentials(credentials).with_concurrency(concurrency.clone()));
         let events = Tasks::new();
@@ -147,7 +147,7 @@ impl Frontend {
 
 fn event_deps(config: &Config, deps: &Deps, invoker: &Arc<Invoker>) -> asynchronous::Deps {
     let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
-    let concurrency = Concurrency::new(deps.documents.clone());
+    let concurrency = Concurrency::new(deps.documents.clone(), config.account_concurrency);
     let runs = EventRuns { resolver, concurrency, invoker: invoker.clone(), capacity_wait: config.capacity_wait };
     asynchronous::Deps {
         events: deps.events.clone(),

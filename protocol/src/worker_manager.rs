@@ -52,6 +52,9 @@ pub struct ReserveRequest {
 /// reserved or provisioned is theirs alone; all others share the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConcurrencyLimits {
+    /// Most calls of the account in flight: the frontend's setting, which so holds wherever it counts. `None` if the
+    /// caller leaves it to the manager.
+    pub account: Option<u32>,
     /// Most calls of the function in flight, all its versions together; `None` if it has reserved none.
     pub reserved: Option<u32>,
     /// Calls of the function, all its versions together, for which it has provisioned environments: they take nothing

@@ -66,7 +66,7 @@ async fn worker_manager_over_the_wire() {
     let manager = Arc::new(RecordingManager::unreachable("it is down".into()));
     let server = Server::start(Roles { worker_manager: Some(manager.clone()), ..Roles::default() }).await;
     let client = WorkerManagerClient::new(&server.url).unwrap();
-    let limits = ConcurrencyLimits { reserved: Some(3), provisioned: 1, set_aside: 3 };
+    let limits = ConcurrencyLimits { account: Some(9), reserved: Some(3), provisioned: 1, set_aside: 3 };
     let wait = Duration::from_millis(7);
     let request = ReserveRequest { request_id: request_id("r-1"), function: spec(), wait, limits };
     assert_eq!(client.reserve(request.clone()).await.unwrap(), reservation());

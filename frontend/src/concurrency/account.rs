@@ -52,9 +52,10 @@ pub enum ConcurrencyError {
         /// What must be left.
         min: u32,
     },
-    /// More is provisioned than would be reserved.
+    /// More is provisioned than would be reserved. The spaces are AWS's (LocalStack's recordings,
+    /// test_reserved_provisioned_overlap).
     #[error(
-        "ReservedConcurrentExecutions {reserved} should not be lower than function's total provisioned concurrency \
+        " ReservedConcurrentExecutions  {reserved} should not be lower than function's total provisioned concurrency \
          [{provisioned}]."
     )]
     BelowProvisioned {
@@ -104,11 +105,12 @@ impl AccountConcurrency {
         limit.saturating_sub(self.set_aside)
     }
 
-    /// What a call of a function may use.
+    /// What a call of a function may use, but for the account's own limit.
     #[must_use]
     pub fn limits(&self, name: &FunctionName) -> ConcurrencyLimits {
         let of = self.functions.get(name);
         ConcurrencyLimits {
+            account: None,
             reserved: of.and_then(|of| of.reserved),
             provisioned: of.map_or(0, |of| if of.reserved.is_some() { 0 } else { of.all_provisioned() }),
             set_aside: self.set_aside,
@@ -253,7 +255,7 @@ mod tests {
         assert_eq!(account.reserve(&name("f"), Some(2), LIMIT), Err(below));
         assert_eq!(account.unreserved(LIMIT), 995);
         account.reserve(&name("f"), None, LIMIT).unwrap();
-        let limits = ConcurrencyLimits { reserved: None, provisioned: 3, set_aside: 3 };
+        let limits = ConcurrencyLimits { provisioned: 3, set_aside: 3, ..ConcurrencyLimits::default() };
         assert_eq!(account.limits(&name("f")), limits);
         assert_eq!(
             account.provision(&name("f"), "2", config(998), LIMIT),

@@ -2170,6 +2170,9 @@ pub struct ReserveRequest {
     pub provisioned_concurrency: u32,
     #[prost(uint32, tag = "6")]
     pub concurrency_set_aside: u32,
+    /// Absent: the manager's own.
+    #[prost(uint32, optional, tag = "7")]
+    pub account_concurrency: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReserveReply {

@@ -17,6 +17,7 @@ impl From<ReserveRequest> for pb::ReserveRequest {
             request_id: request.request_id.to_string(),
             function: Some((&*request.function).into()),
             wait_ns: ns(request.wait),
+            account_concurrency: request.limits.account,
             reserved_concurrency: request.limits.reserved,
             provisioned_concurrency: request.limits.provisioned,
             concurrency_set_aside: request.limits.set_aside,
@@ -33,6 +34,7 @@ impl TryFrom<pb::ReserveRequest> for ReserveRequest {
             function: shared_spec(wire.function)?,
             wait: Duration::from_nanos(wire.wait_ns),
             limits: ConcurrencyLimits {
+                account: wire.account_concurrency,
                 reserved: wire.reserved_concurrency,
                 provisioned: wire.provisioned_concurrency,
                 set_aside: wire.concurrency_set_aside,

@@ -26,6 +26,8 @@ pub(super) enum Pool {
 pub(super) struct Accounts {
     accounts: HashMap<AccountId, InFlight>,
     functions: HashMap<(AccountId, FunctionName), InFlight>,
+    /// Largest limit under which a call was admitted.
+    largest_limit: u32,
 }
 
 /// Calls by what they take of.
@@ -72,6 +74,7 @@ impl Accounts {
         if shared_out || account.all() >= limit {
             return Err(ReserveError::ConcurrencyLimit { account: function.account.clone(), limit });
         }
+        self.largest_limit = self.largest_limit.max(limit);
         *self.accounts.entry(function.account.clone()).or_default().of(pool) += 1;
         *self.functions.entry(key).or_default().of(pool) += 1;
         Ok(pool)
@@ -86,6 +89,11 @@ impl Accounts {
     /// Calls in flight of one account.
     pub(super) fn of(&self, account: &AccountId) -> InFlight {
         self.accounts.get(account).copied().unwrap_or_default()
+    }
+
+    /// What no account's calls in flight exceed.
+    pub(super) fn largest_limit(&self) -> u32 {
+        self.largest_limit
     }
 
     /// Calls in flight of one function, all its versions together.

@@ -10,7 +10,8 @@ use crate::keep_alive::KeepAliveConfig;
 /// Bounds and times of a [`super::Router`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouterConfig {
-    /// Most calls of one account in flight, waiting ones included: what Lambda counts as concurrency.
+    /// Most calls of one account in flight, waiting ones included, what Lambda counts as concurrency, where a call does
+    /// not say it itself ([`ConcurrencyLimits::account`](hearth_protocol::worker_manager::ConcurrencyLimits)).
     pub account_concurrency: u32,
     /// Most calls that wait for a slot, over all accounts.
     pub max_waiters: usize,

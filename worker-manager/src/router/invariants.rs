@@ -135,7 +135,7 @@ impl Router {
         }
         for (account, calls) in &accounts {
             assert_eq!(self.accounts.of(account), *calls, "account {account}: calls in flight");
-            assert!(calls.all() <= self.config.account_concurrency, "account {account}: above its limit");
+            assert!(calls.all() <= self.accounts.largest_limit(), "account {account}: above its limit");
         }
         for ((account, name), calls) in &functions {
             assert_eq!(self.accounts.of_function(account, name), *calls, "{account}:{name}: calls in flight");

@@ -45,7 +45,7 @@ impl Router {
         if self.stage.draining {
             return Err(shutting_down());
         }
-        let limit = self.config.account_concurrency;
+        let limit = request.limits.account.unwrap_or(self.config.account_concurrency);
         let admitted = self.accounts.admit(&request.function.function, request.limits, limit);
         let pool = admitted.inspect_err(|_| self.stats.throttled += 1)?;
         let index = self.function_for(&request.function.function);

@@ -7,7 +7,7 @@ use hearth_worker_manager::router::RouterConfig;
 use crate::fixture::{Bench, function, version_of};
 
 fn reserved(reserved: u32) -> ConcurrencyLimits {
-    ConcurrencyLimits { reserved: Some(reserved), provisioned: 0, set_aside: reserved }
+    ConcurrencyLimits { reserved: Some(reserved), set_aside: reserved, ..ConcurrencyLimits::default() }
 }
 
 #[test]
@@ -35,9 +35,21 @@ fn a_reservation_of_none_stops_a_function_and_no_other() {
 }
 
 #[test]
+fn the_callers_limit_of_the_account_is_the_one_that_holds() {
+    let mut bench = Bench::with(RouterConfig { account_concurrency: 1, ..RouterConfig::default() });
+    bench.limits = ConcurrencyLimits { account: Some(2), ..ConcurrencyLimits::default() };
+    bench.ask_and_wait(&function("f"), "r1");
+    bench.ask_and_wait(&function("g"), "r2");
+    let refused = Err(ReserveError::ConcurrencyLimit { account: function("f").function.account.clone(), limit: 2 });
+    assert_eq!(bench.ask(&function("f"), "r3"), refused);
+    bench.limits.account = None;
+    assert!(matches!(bench.ask(&function("f"), "r4"), Err(ReserveError::ConcurrencyLimit { limit: 1, .. })));
+}
+
+#[test]
 fn what_is_set_aside_is_nobody_elses() {
     let mut bench = Bench::with(RouterConfig { account_concurrency: 5, ..RouterConfig::default() });
-    let others = ConcurrencyLimits { reserved: None, provisioned: 0, set_aside: 3 };
+    let others = ConcurrencyLimits { set_aside: 3, ..ConcurrencyLimits::default() };
     bench.limits = others;
     bench.ask_and_wait(&function("g"), "g1");
     bench.ask_and_wait(&function("h"), "h1");
@@ -54,7 +66,7 @@ fn what_is_set_aside_is_nobody_elses() {
 #[test]
 fn provisioned_concurrency_is_the_functions_own_and_no_limit() {
     let mut bench = Bench::with(RouterConfig { account_concurrency: 3, ..RouterConfig::default() });
-    let limits = ConcurrencyLimits { reserved: None, provisioned: 2, set_aside: 2 };
+    let limits = ConcurrencyLimits { provisioned: 2, set_aside: 2, ..ConcurrencyLimits::default() };
     bench.limits = limits;
     for request in ["f1", "f2", "f3"] {
         bench.ask_and_wait(&function("f"), request);

@@ -208,7 +208,6 @@ fn worker_manager(reader: &mut Reader, name: &str) -> Option<worker_manager::Con
     let holder = reader.optional::<HolderId>("id").or_else(|| HolderId::new(name).ok());
     let mut config = worker_manager::Config::new(holder?);
     let router = &mut config.router;
-    router.account_concurrency = reader.or("account-concurrency", router.account_concurrency);
     router.keep_alive.min = reader.duration_or("keep-alive-min", router.keep_alive.min);
     router.keep_alive.max = reader.duration_or("keep-alive-max", router.keep_alive.max);
     router.keep_alive.default =

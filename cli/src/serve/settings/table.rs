@@ -187,8 +187,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "account-concurrency",
         value: "N",
-        help: "Concurrent calls of an account; more get 429; the same in both roles [1000]",
-        roles: &[Up, Frontend, WorkerManager],
+        help: "Concurrent calls of an account; more get 429 [1000]",
+        roles: &[Up, Frontend],
     },
     Setting {
         name: "capacity-wait",

@@ -153,8 +153,9 @@ pub(super) fn reserve_request() -> impl Strategy<Value = ReserveRequest> {
 }
 
 fn limits() -> impl Strategy<Value = ConcurrencyLimits> {
-    (option::of(any::<u32>()), any::<u32>(), any::<u32>())
-        .prop_map(|(reserved, provisioned, set_aside)| ConcurrencyLimits { reserved, provisioned, set_aside })
+    (option::of(any::<u32>()), option::of(any::<u32>()), any::<u32>(), any::<u32>()).prop_map(
+        |(account, reserved, provisioned, set_aside)| ConcurrencyLimits { account, reserved, provisioned, set_aside },
+    )
 }
 
 pub(super) fn provision() -> impl Strategy<Value = Provision> {

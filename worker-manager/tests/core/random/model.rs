@@ -390,7 +390,7 @@ impl World {
             None if index == 1 => self.targets[1],
             None => self.targets[0] + self.targets[2],
         });
-        ConcurrencyLimits { reserved, provisioned, set_aside: set_aside.into_iter().sum() }
+        ConcurrencyLimits { account: None, reserved, provisioned, set_aside: set_aside.into_iter().sum() }
     }
 
     fn limit(&mut self, function: usize, reserved: Option<u32>) {
