@@ -195,28 +195,43 @@ struct NameParts<'a> {
 }
 
 impl<'a> NameParts<'a> {
-    /// Takes a name apart as Lambda's pattern does: each optional piece is taken if it can be.
+    /// Takes a name apart as Lambda's pattern does: each optional piece is taken if it can be, and given back, the last
+    /// first, if what follows is no name: `us-east-1:prod` is a version of a function of that name.
     fn read(text: &'a str) -> Option<Self> {
         // What does not go on as an ARN is a function named arn.
-        let mut rest = after_arn(text).unwrap_or(text);
-        let mut take = |fits: fn(&str) -> bool| {
-            let (piece, after) = rest.split_once(':')?;
-            fits(piece).then(|| {
-                rest = after;
-                piece
-            })
-        };
-        let region = take(is_region);
-        let account = take(|piece| piece.len() == 12 && piece.bytes().all(|byte| byte.is_ascii_digit()));
-        take(|piece| piece == "function");
-        let (name, qualifier) = rest.split_once(':').map_or((rest, None), |(name, after)| (name, Some(after)));
-        let is_word = |word: &str| {
-            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        };
-        let well_formed =
-            is_word(name) && qualifier.is_none_or(|qualifier| qualifier == "$LATEST" || is_word(qualifier));
-        well_formed.then_some(Self { region, account, name, qualifier })
+        let all = after_arn(text).unwrap_or(text);
+        let (region, after_region) = piece(all, is_region);
+        let (account, after_account) = piece(after_region, is_account);
+        let (_, after_function) = piece(after_account, |piece| piece == "function");
+        let attempts = [
+            (region, account, after_function),
+            (region, account, after_account),
+            (region, None, after_region),
+            (None, None, all),
+        ];
+        attempts.into_iter().find_map(|(region, account, rest)| {
+            let (name, qualifier) = rest.split_once(':').map_or((rest, None), |(name, after)| (name, Some(after)));
+            let well_formed =
+                is_word(name) && qualifier.is_none_or(|qualifier| qualifier == "$LATEST" || is_word(qualifier));
+            well_formed.then_some(Self { region, account, name, qualifier })
+        })
     }
+}
+
+/// The first piece of a name, if it fits, and what follows it.
+fn piece(text: &str, fits: fn(&str) -> bool) -> (Option<&str>, &str) {
+    match text.split_once(':') {
+        Some((piece, after)) if fits(piece) => (Some(piece), after),
+        _ => (None, text),
+    }
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// What follows `arn:aws:lambda:`.
@@ -229,12 +244,18 @@ fn after_arn(text: &str) -> Option<&str> {
 
 /// `eu-west-1`, `us-gov-east-1`, `us-isob-east-1`.
 fn is_region(text: &str) -> bool {
-    let mut words = text.split('-');
-    let letters = |word: Option<&str>| word.is_some_and(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase()));
-    let count = text.split('-').count();
-    let digit = text.rsplit('-').next().is_some_and(|word| word.len() == 1 && word.bytes().all(|b| b.is_ascii_digit()));
-    let country = words.next().is_some_and(|word| word.len() == 2 && letters(Some(word)));
-    country && digit && (3..=4).contains(&count) && words.take(count - 2).all(|word| letters(Some(word)))
+    let letters = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let kind = |word: &str| {
+        word == "gov"
+            || word.strip_prefix("iso").is_some_and(|more| more.is_empty() || more.len() == 1 && letters(more))
+    };
+    let words: Vec<&str> = text.split('-').collect();
+    let (country, place, digit) = match words[..] {
+        [country, place, digit] => (country, place, digit),
+        [country, of, place, digit] if kind(of) => (country, place, digit),
+        _ => return false,
+    };
+    country.len() == 2 && letters(country) && letters(place) && digit.len() == 1 && digit.as_bytes()[0].is_ascii_digit()
 }
 
 fn is_qualifier(text: &str) -> bool {
@@ -271,6 +292,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_piece_without_a_name_behind_it_is_the_name() {
+        for name in ["us-east-1", "000000000000", "function"] {
+            let text = format!("{name}:$LATEST");
+            let found = NameParts::read(&text).unwrap();
+            assert_eq!((found.name, found.qualifier), (name, Some("$LATEST")));
+        }
+        assert!(NameParts::read("us-xx-east-1:function:echo").is_none(), "there is no such region");
+    }
+
     /// Pieces that names are made of, and some that they are not.
     fn pieces() -> impl Strategy<Value = String> {
         let piece = prop::sample::select(vec![
@@ -282,6 +313,7 @@ mod tests {
             "us-east-1",
             "us-gov-west-1",
             "us-isob-east-1",
+            "us-xx-east-1",
             "000000000000",
             "111111111111",
             "function",
