@@ -38,4 +38,5 @@ mod worker;
 
 pub use config::{Config, LogBounds};
 pub use pressure::{HostMemory, MemorySource, Sample};
+pub use runtime::runtimes_of_this_host;
 pub use worker::{Deps, StartError, Worker};

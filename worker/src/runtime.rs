@@ -26,6 +26,13 @@ pub(crate) use environment::{
 };
 use host::Places;
 
+/// The runtimes that functions have which run on this host's own programs, in jails or as plain processes. `compiled` is
+/// [`Config::compiled_bootstraps`](crate::Config::compiled_bootstraps).
+pub async fn runtimes_of_this_host(compiled: Option<&Path>) -> std::io::Result<Vec<Runtime>> {
+    let has_java = compiled.map(bootstrap::java_files).transpose()?.flatten().is_some();
+    Ok(Offer::of_this_host(has_java).await.runtimes())
+}
+
 /// Runtimes that start alike share their pooled sandboxes: the three names of the custom runtime are one class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum RuntimeClass {
@@ -107,9 +114,9 @@ struct Offered {
 }
 
 impl Offer {
-    /// Looks at `/usr/bin` and, if `bootstraps` have what Java needs, at `/usr/lib/jvm`.
-    pub(crate) async fn of_this_host(bootstraps: &Bootstraps) -> Self {
-        let java = bootstraps.has_java().then_some(Path::new("/usr/lib/jvm"));
+    /// Looks at `/usr/bin` and, if there is what Java needs, at `/usr/lib/jvm`.
+    pub(crate) async fn of_this_host(has_java: bool) -> Self {
+        let java = has_java.then_some(Path::new("/usr/lib/jvm"));
         Self::of(Places { programs: Path::new("/usr/bin"), java, visible: &["/usr", "/lib"] }).await
     }
 

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use hearth_domain::Runtime;
 use hearth_microvm::jail::enter_rootless;
 use hearth_microvm::probe::{self, Finding, Installation, Report, Verdict};
 use serde_json::{Value, json};
@@ -46,7 +47,7 @@ impl Doctor {
             Ok(true) => "an ordinary user, with a user namespace of its own".to_owned(),
             Err(error) => format!("an ordinary user: {error}: {}", error.source),
         };
-        let told = Told { report, chosen: chosen.map(|isolation| isolation.to_string()), user };
+        let told = Told { report, chosen: chosen.map(|isolation| isolation.to_string()), user, runtimes: runtimes()? };
         match self.output {
             Output::Json => line(&format!("{:#}", told.for_machines()))?,
             Output::Table => line(told.for_people().trim_end())?,
@@ -55,11 +56,21 @@ impl Doctor {
     }
 }
 
+/// What functions can be written in here.
+fn runtimes() -> Result<Vec<Runtime>, Failure> {
+    // Where workers look for what is compiled, too.
+    let shim = beside_this_program("hearth-shim");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let found = runtime.and_then(|runtime| runtime.block_on(hearth_worker::runtimes_of_this_host(shim.parent())));
+    found.map_err(|error| Failure::new(Exit::Unavailable, format!("look for this host's languages: {error}")))
+}
+
 /// What there is to tell.
 struct Told {
     report: Report,
     chosen: Option<String>,
     user: String,
+    runtimes: Vec<Runtime>,
 }
 
 impl Told {
@@ -68,6 +79,7 @@ impl Told {
         json!({
             "chosen": self.chosen,
             "user": self.user,
+            "runtimes": self.runtimes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "jail": list(&self.report.jail),
             "kvm": list(&self.report.kvm),
         })
@@ -83,6 +95,11 @@ impl Told {
         let mut text = format!("running as {}\n", self.user);
         text.push_str(&section("jail: namespaces, control groups, seccomp, no capabilities", &self.report.jail));
         text.push_str(&section("kvm: a microVM for each environment", &self.report.kvm));
+        let names: Vec<String> = self.runtimes.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(
+            "\nruntimes on this host's programs (microVMs have those of their images): {}\n",
+            names.join(", ")
+        ));
         text.push_str(&match &self.chosen {
             Some(isolation) => format!("\nisolation chosen by `--isolation auto`: {isolation}{}\n", self.why()),
             None => "\nisolation chosen by `--isolation auto`: none, so that `hearth up` refuses to start.\n\
@@ -130,7 +147,12 @@ mod tests {
     fn told(verdict: Verdict, chosen: Option<&str>) -> Told {
         let finding = Finding { what: "memory limit", verdict, seen: "EPERM".into(), remedy: "run as root".into() };
         let report = Report { jail: vec![finding], kvm: Vec::new() };
-        Told { report, chosen: chosen.map(ToOwned::to_owned), user: "root".into() }
+        Told {
+            report,
+            chosen: chosen.map(ToOwned::to_owned),
+            user: "root".into(),
+            runtimes: vec![Runtime::Python { minor: 11 }],
+        }
     }
 
     #[test]
@@ -139,6 +161,7 @@ mod tests {
         assert!(loose.contains("limited  memory limit                      EPERM\n"), "{loose}");
         assert!(loose.contains("→ run as root") && loose.contains("not enforced here: memory limit"), "{loose}");
         assert!(!loose.contains("not kvm"), "{loose}");
+        assert!(loose.contains("of their images): python3.11\n"), "{loose}");
         let nothing = told(Verdict::Missing, None).for_people();
         assert!(nothing.contains("NO SECURITY BOUNDARY") && !nothing.contains("not enforced here"), "{nothing}");
     }

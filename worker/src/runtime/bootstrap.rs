@@ -65,8 +65,8 @@ impl Bootstraps {
     }
 }
 
-/// Both, or `None`.
-fn java_files(compiled: &Path) -> io::Result<Option<[File; 2]>> {
+/// What Java needs of what was compiled: both, or `None`.
+pub(super) fn java_files(compiled: &Path) -> io::Result<Option<[File; 2]>> {
     let read = |name: &'static str| match std::fs::read(compiled.join(name)) {
         Ok(content) => Ok(Some((name, content))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
