@@ -46,8 +46,9 @@ test-clients: packages-test build ## AWS's runtime client for Node.js, which tak
 	xtask/packages.sh clients
 	.venv/bin/python -m pytest -q tests/e2e/test_clients.py
 
-fuzz: packages-test ## each fuzz target of hearth-vmm for FUZZ_SECONDS (60); fails at a finding
-	microvm/vmm/fuzz/run.sh
+fuzz: packages-test ## each fuzz target of hearth-vmm and of the frontend for FUZZ_SECONDS (60); fails at a finding
+	xtask/fuzz.sh microvm/vmm/fuzz
+	xtask/fuzz.sh frontend/fuzz
 
 figures: packages-test build ## the numbers of SPECIFICATION.md, each beside what it is compared with
 	cargo rustc --release --locked -p echo-rust --bin bootstrap -- -C target-feature=+crt-static

@@ -22,6 +22,8 @@ pub mod errors;
 pub mod event_stream;
 mod frontend;
 pub mod function_url;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 pub mod identity;
 pub mod invocation;
 pub mod layers;

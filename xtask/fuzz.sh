@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# run.sh [TARGET…]: each fuzz target (all by default) for FUZZ_SECONDS (60), from the seeds that are kept. Ends with 1 at
-# a finding; what was found lies in artifacts/TARGET, and belongs into seeds/TARGET once it is mended.
+# fuzz.sh DIRECTORY [TARGET…]: each fuzz target there (all by default) for FUZZ_SECONDS (60), from the seeds that are kept.
+# Ends with 1 at a finding; what was found lies in artifacts/TARGET, and belongs into seeds/TARGET once it is mended.
 set -euo pipefail
-cd "$(dirname "$0")"
+cd "${1:?usage: fuzz.sh DIRECTORY [TARGET…]}"
+shift
 seconds=${FUZZ_SECONDS:-60}
 command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz@0.13.2
 # The instrumentation is asked for by flags that only a nightly takes unasked; the compiler is the one we have.
