@@ -36,6 +36,8 @@ pub struct ApiError {
     message: String,
     /// `Reason` of a throttle.
     reason: Option<&'static str>,
+    /// Whether the body has no `Type`, though others of this code have.
+    untyped: bool,
     /// What is logged and not told.
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -138,7 +140,13 @@ impl ApiError {
     /// An error with its text.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), reason: None, cause: None }
+        Self { code, message: message.into(), reason: None, untyped: false, cause: None }
+    }
+
+    /// The same without its `Type`, as AWS gives a few (LocalStack's recordings; tests/aws-facts/, `"type": null`).
+    #[must_use]
+    pub fn untyped(self) -> Self {
+        Self { untyped: true, ..self }
     }
 
     /// `InvalidParameterValueException`.
@@ -230,6 +238,9 @@ impl ApiError {
             BodyForm::UserCapital => json!({ "Type": "User", "Message": self.message }),
             BodyForm::Service => json!({ "Type": "Service", "Message": self.message }),
         };
+        if let Some(members) = body.as_object_mut().filter(|_| self.untyped) {
+            members.remove("Type");
+        }
         if let Some(reason) = self.reason {
             body["Reason"] = reason.into();
         }

@@ -43,6 +43,9 @@ pub struct FunctionUrl {
     pub cors: Option<Cors>,
     /// How answers are given.
     pub mode: InvokeMode,
+    /// Whether callers need `lambda:InvokeFunction` as well; URLs of before October 2025's rule do not.
+    #[serde(default)]
+    pub needs_invoke: bool,
     /// When it was made, Unix milliseconds.
     pub created_unix_ms: u64,
     /// When it was changed last, Unix milliseconds.

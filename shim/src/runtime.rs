@@ -117,7 +117,9 @@ impl Starter {
         command.envs(init.environment.iter().map(|variable| (&variable.name, &variable.value)));
         command.current_dir(&init.task_root);
         let program = command.get_program().to_owned();
-        let pid = self.spawn(command, output, None).map_err(|error| not_executable(&program, &error))?;
+        let wrapped = !self.command.is_empty() && wrapper(init).is_some();
+        let refused = |error| if wrapped { wrapper_failed(&error) } else { not_executable(&program, &error) };
+        let pid = self.spawn(command, output, None).map_err(refused)?;
         Ok(Runtime { pid, told_through: None })
     }
 
@@ -136,9 +138,7 @@ impl Starter {
     }
 
     fn managed_command(&self, init: &Init) -> Command {
-        let wrapper =
-            init.environment.iter().find(|variable| variable.name == start_only::WRAPPER && !variable.value.is_empty());
-        let mut line = wrapper.map(|variable| OsString::from(&variable.value)).into_iter().chain(self.command.clone());
+        let mut line = wrapper(init).map(OsString::from).into_iter().chain(self.command.clone());
         let mut command = Command::new(line.next().unwrap_or_default());
         command.args(line);
         command
@@ -182,6 +182,19 @@ impl Runtime {
     pub(crate) fn kill(&self) {
         let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
     }
+}
+
+/// The program that starts a managed runtime in its own way, if the function names one.
+fn wrapper(init: &Init) -> Option<&str> {
+    let named = init.environment.iter().find(|variable| variable.name == start_only::WRAPPER);
+    named.map(|variable| variable.value.as_str()).filter(|program| !program.is_empty())
+}
+
+/// A wrapper is started by a shell at AWS, so its failure is the shell's end (LocalStack's recordings,
+/// test_lambda_runtime_wrapper_not_found).
+fn wrapper_failed(error: &io::Error) -> GuestError {
+    let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
+    crate::guest_error("Runtime.ExitError", &format!("Error: Runtime exited with error: exit status {status}"))
 }
 
 fn custom_bootstrap(task_root: &Path) -> Result<OsString, GuestError> {

@@ -3,7 +3,16 @@
 import http.client
 import json
 
-STRANGERS = {"Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"}
+# What lets everybody in, by the ids of the statements (developer guide, "Control access to Lambda function URLs").
+STRANGERS = {
+    "url": {"Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"},
+    "invoke-by-url": {"Action": "lambda:InvokeFunction", "Principal": "*", "InvokedViaFunctionUrl": True},
+}
+
+
+def let_everybody_in(client, name, **qualifier):
+    for statement, permission in STRANGERS.items():
+        client.add_permission(FunctionName=name, StatementId=statement, **permission, **qualifier)
 
 
 class Url:
@@ -17,7 +26,7 @@ class Url:
         self.id = self.host.split(".")[0]
         if open_to_all:
             qualifier = {"Qualifier": settings["Qualifier"]} if "Qualifier" in settings else {}
-            client.add_permission(FunctionName=name, StatementId="url", **STRANGERS, **qualifier)
+            let_everybody_in(client, name, **qualifier)
 
     def connect(self):
         return http.client.HTTPConnection("127.0.0.1", self.shared.port, timeout=60)

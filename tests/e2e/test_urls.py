@@ -13,7 +13,10 @@ import pytest
 import bundles
 from conftest import Deployer
 from function_urls import STRANGERS, Url, value
+from platform_under_test import ROOT
 
+FACTS = json.loads((ROOT / "tests/aws-facts/url-answers.json").read_text())
+FORBIDDEN = FACTS["forbidden"]
 MB = 1024 * 1024
 
 MIRROR = bundles.python(
@@ -138,11 +141,11 @@ def test_an_answer_becomes_a_response(mirror):
     def answer(document):
         return mirror.ask("POST", "/answer", json.dumps(document).encode(), {"Content-Type": "application/json"})
 
-    for document, body in [("Hello", b"Hello"), ({"a": 1}, b'{"a": 1}'), ([1], b"[1]"), (None, b"null")]:
-        status, headers, read = answer(document)
-        assert (status, value(headers, "content-type"), json.loads(read) if document != "Hello" else read) == (
-            200, "application/json", document if document != "Hello" else body,
-        )  # fmt: skip
+    for fact in FACTS["answers"]:
+        status, headers, body = answer(fact["returns"])
+        seen = {"status": status, "type": value(headers, "content-type"), "body": body.decode(), "length": value(headers, "content-length")}
+        assert seen == {"status": 200, "type": "application/json", "body": fact["body"], "length": str(fact["length"])}, fact["case"]
+    assert answer(None)[2] == b"null"
     status, headers, body = answer(
         {"statusCode": 418, "headers": {"Content-Type": "text/x"}, "cookies": ["a=b", "c=d"], "body": "AP8=", "isBase64Encoded": True}
     )
@@ -181,24 +184,32 @@ def test_a_throttle(own, node_runtime):
 def test_nobody_comes_in_without_the_policy(client, shared, deployed):
     name = deployed(MIRROR)
     url = Url(shared, name, open_to_all=False)
-    refused = (403, {"Message": "Forbidden"})
+    refused = (403, FORBIDDEN["body"])
 
     def asked():
-        status, _, body = url.ask()
+        status, headers, body = url.ask()
+        assert status == 200 or value(headers, "x-amzn-errortype") == FORBIDDEN["type"]
         return status, json.loads(body)
 
     assert asked() == refused
     client.add_permission(FunctionName=name, StatementId="iam", Action="lambda:InvokeFunctionUrl", Principal="*", FunctionUrlAuthType="AWS_IAM")
     client.add_permission(FunctionName=name, StatementId="invoke", Action="lambda:InvokeFunction", Principal="*")
     assert asked() == refused
-    client.add_permission(FunctionName=name, StatementId="url", **STRANGERS)
+    client.add_permission(FunctionName=name, StatementId="url", **STRANGERS["url"])
     assert asked()[0] == 200
+    client.remove_permission(FunctionName=name, StatementId="invoke")
+    assert asked() == refused
+    client.add_permission(FunctionName=name, StatementId="invoke-by-url", **STRANGERS["invoke-by-url"])
+    assert asked()[0] == 200
+    statement = json.loads(client.get_policy(FunctionName=name)["Policy"])["Statement"][-1]
+    assert statement["Condition"] == {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}
     client.remove_permission(FunctionName=name, StatementId="url")
     assert asked() == refused
     unknown = Url.__new__(Url)
     unknown.shared, unknown.host = shared, "a" * 32 + ".lambda-url.us-east-1.localhost"
     assert unknown.ask()[0] == 403
-    client.add_permission(FunctionName=name, StatementId="url", **STRANGERS)
+    client.add_permission(FunctionName=name, StatementId="url", **STRANGERS["url"])
+    assert asked()[0] == 200
     client.delete_function(FunctionName=name)
     assert asked() == refused
 
@@ -221,7 +232,7 @@ def test_signed_requests(shared, deployed):
     assert (context["accountId"], iam["accountId"], iam["accessKey"]) == ("000000000000", "000000000000", shared.keys()[0])
     assert iam["userArn"].startswith("arn:aws:iam::000000000000:")
     for refused in (url.ask(), signed(url, shared, service="s3"), signed(url, shared, secret="x" * 40)):
-        assert (refused[0], json.loads(refused[2])) == (403, {"Message": "Forbidden"})
+        assert (refused[0], json.loads(refused[2])) == (403, FORBIDDEN["body"])
 
 
 def test_cors(client, shared, deployed):

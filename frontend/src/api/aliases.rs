@@ -283,7 +283,7 @@ fn check_routing(alias: &Alias) -> Result<(), ApiError> {
     let Some(share) = alias.shares.first() else { return Ok(()) };
     if alias.version == Version::Latest || share.version == Version::Latest {
         let text = "$LATEST is not supported for an alias pointing to more than 1 version";
-        return Err(ApiError::invalid_parameter(text));
+        return Err(ApiError::invalid_parameter(text).untyped());
     }
     if share.version == alias.version {
         let version = alias.version;

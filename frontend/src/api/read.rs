@@ -55,7 +55,12 @@ impl Api {
     /// The version that a call to `target` runs; one that is not there is `ResourceNotFoundException`.
     pub(super) async fn resolved(&self, call: &Call, target: &Target) -> Result<Resolved, ApiError> {
         let found = self.resolver.resolve(&call.key.account, &target.name, target.qualifier.as_ref()).await?;
-        found.ok_or_else(|| self.not_found(call, target))
+        found.ok_or_else(|| {
+            // Invoke names the version that it would have run (LocalStack's recordings, test_invoke_exceptions).
+            let arn = target.arn(call.addressee(&self.config.region));
+            let version = if target.qualifier.is_none() { ":$LATEST" } else { "" };
+            ApiError::function_not_found(&format!("{arn}{version}"))
+        })
     }
 
     /// The version that a request to show or change `target` means.

@@ -130,7 +130,8 @@ impl Api {
 
 impl From<ConcurrencyError> for ApiError {
     fn from(error: ConcurrencyError) -> Self {
-        Self::invalid_parameter(error.to_string())
+        let refused = Self::invalid_parameter(error.to_string());
+        if matches!(error, ConcurrencyError::BelowProvisioned { .. }) { refused.untyped() } else { refused }
     }
 }
 

@@ -92,7 +92,7 @@ impl Api {
         parts: &Parts,
         body: Body,
     ) -> Result<Response, ApiError> {
-        let (caller, body, held) = self.admit_to_url(owner, url.auth, parts, body).await?;
+        let (caller, body, held) = self.admit_to_url(owner, url, parts, body).await?;
         let qualifier = owner.qualifier();
         let resolved = self.resolver.resolve(&owner.account, &owner.function, qualifier.as_ref()).await?;
         let record = resolved.ok_or_else(forbidden)?.record;
@@ -134,9 +134,11 @@ impl Api {
     }
 }
 
-/// Nobody is told more than this.
+/// Nobody is told more than this (AWS's text: LocalStack's recordings, test_lambda_permission_url_invocation).
 fn forbidden() -> ApiError {
-    ApiError::new(Code::AccessDeniedException, "Forbidden")
+    let text = "Forbidden. For troubleshooting Function URL authorization issues, see: \
+                https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html";
+    ApiError::new(Code::AccessDeniedException, text)
 }
 
 fn too_large() -> ApiError {

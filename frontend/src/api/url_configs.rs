@@ -80,6 +80,7 @@ impl Api {
             auth,
             cors: request.cors,
             mode: request.invoke_mode.unwrap_or_default(),
+            needs_invoke: true,
             created_unix_ms: now,
             modified_unix_ms: now,
         };
@@ -109,6 +110,7 @@ impl Api {
             auth: request.auth_type.unwrap_or(current.auth),
             cors: request.cors.or_else(|| current.cors.clone()),
             mode: request.invoke_mode.unwrap_or(current.mode),
+            needs_invoke: current.needs_invoke,
             created_unix_ms: current.created_unix_ms,
             modified_unix_ms: Clock::unix_ms().max(current.modified_unix_ms + 1),
         };

@@ -116,7 +116,7 @@ async fn bad_calls_never_reach_a_worker() {
     assert!(text.starts_with("2 validation errors detected: Value 'Later' at 'invocationType'"), "{text}");
     assert_eq!(error(&[("x-amz-client-context", "!")], b"{}").await.1, "InvalidRequestContentException");
     let missing = platform.invoke("nobody", &[], b"{}").await.error();
-    assert_eq!(missing.2, "Function not found: arn:aws:lambda:us-east-1:000000000000:function:nobody");
+    assert_eq!(missing.2, "Function not found: arn:aws:lambda:us-east-1:000000000000:function:nobody:$LATEST");
     assert!(platform.fleet.invoked.lock().unwrap().is_empty());
 }
 

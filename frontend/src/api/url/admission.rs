@@ -1,7 +1,8 @@
 //! Who may call a URL (developer guide, "Controlling access to Lambda function URLs").
 //!
 //! `NONE` asks the function's resource policy about strangers. `AWS_IAM` asks for a signature, and then both kinds of
-//! policies, as everywhere.
+//! policies, as everywhere. Both must be granted, `lambda:InvokeFunctionUrl` and `lambda:InvokeFunction`; a URL that was made
+//! before AWS asked for the second (October 2025) does without it.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -13,15 +14,19 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Api, NAME, forbidden};
 use crate::errors::{ApiError, Code};
-use crate::function_url::{AuthType, Caller, UrlOwner};
+use crate::function_url::{AuthType, Caller, FunctionUrl, UrlOwner};
 use crate::identity;
 use crate::policy::Context;
 use crate::sigv4::{Claim, SERVICE};
 
 /// What a caller needs to be allowed.
-const ACTION: &str = "lambda:InvokeFunctionUrl";
+const URL_ACTION: &str = "lambda:InvokeFunctionUrl";
+/// And what it needs beside that.
+const ACTION: &str = "lambda:InvokeFunction";
 /// What policies ask about a URL.
 const AUTH_TYPE_KEY: &str = "lambda:FunctionUrlAuthType";
+/// By what policies tell a call through a URL from Invoke, where the key is missing.
+const VIA_URL_KEY: &str = "lambda:InvokedViaFunctionUrl";
 
 type Admitted = (Option<Caller>, Bytes, Option<OwnedSemaphorePermit>);
 
@@ -31,13 +36,13 @@ impl Api {
     pub(super) async fn admit_to_url(
         &self,
         owner: &UrlOwner,
-        auth: AuthType,
+        url: &FunctionUrl,
         parts: &Parts,
         body: Body,
     ) -> Result<Admitted, ApiError> {
         let read = self.bodies.read(body, &parts.headers, SYNC_REQUEST_MAX_BYTES, NAME);
-        if auth == AuthType::None {
-            self.check_may_call(None, owner, auth).await?;
+        if url.auth == AuthType::None {
+            self.check_may_call(None, owner, url).await?;
             let (body, held) = read.await?.into_parts();
             return Ok((None, body, held));
         }
@@ -48,7 +53,7 @@ impl Api {
         let admitted = admitted.map_err(|refused| told(refused.into()))?;
         let body = read.await?;
         self.verifier.verify(&claim, &admitted.key.secret, parts, body.hash().await).map_err(|_| forbidden())?;
-        self.check_may_call(Some(&admitted.caller), owner, auth).await?;
+        self.check_may_call(Some(&admitted.caller), owner, url).await?;
         let caller = Caller {
             access_key: admitted.key.id.clone(),
             account: admitted.caller.account.to_string(),
@@ -63,12 +68,18 @@ impl Api {
         &self,
         caller: Option<&identity::Caller>,
         owner: &UrlOwner,
-        auth: AuthType,
+        url: &FunctionUrl,
     ) -> Result<(), ApiError> {
         let context = caller.map_or_else(Context::default, identity::Caller::context);
-        let context = context.with(AUTH_TYPE_KEY, auth.as_str());
+        let context = context.with(AUTH_TYPE_KEY, url.auth.as_str()).with(VIA_URL_KEY, "true");
         let function = (&owner.account, &owner.function, owner.alias.as_ref().map(AliasName::as_str));
-        if self.may_use_function(caller, ACTION, function, &context).await? { Ok(()) } else { Err(forbidden()) }
+        let actions: &[&str] = if url.needs_invoke { &[URL_ACTION, ACTION] } else { &[URL_ACTION] };
+        for action in actions {
+            if !self.may_use_function(caller, action, function, &context).await? {
+                return Err(forbidden());
+            }
+        }
+        Ok(())
     }
 }
 
