@@ -13,7 +13,8 @@ use crate::{Function, ROLE};
 pub(crate) async fn typed(function: &Function) {
     let client = &function.client;
     let again = client.create_function().function_name(&function.name).role(ROLE).handler("app.handler");
-    let again = again.runtime(function.runtime.clone()).code(FunctionCode::builder().zip_file(function.zip.clone()).build());
+    let again =
+        again.runtime(function.runtime.clone()).code(FunctionCode::builder().zip_file(function.zip.clone()).build());
     match again.send().await.expect_err("it is there already").into_service_error() {
         CreateFunctionError::ResourceConflictException(conflict) => {
             assert_eq!(conflict.message(), Some(format!("Function already exist: {}", function.name).as_str()));
@@ -24,7 +25,10 @@ pub(crate) async fn typed(function: &Function) {
     let bad = client.invoke().function_name(&function.name).payload(Blob::new("{")).send().await;
     match bad.expect_err("that is no JSON").into_service_error() {
         InvokeError::InvalidRequestContentException(refused) => {
-            assert!(refused.message().is_some_and(|told| told.starts_with("Could not parse request body into json")), "{refused}");
+            assert!(
+                refused.message().is_some_and(|told| told.starts_with("Could not parse request body into json")),
+                "{refused}"
+            );
         }
         other => panic!("{other:?}"),
     }

@@ -86,7 +86,10 @@ impl Function {
         assert_eq!(created.state(), Some(&aws_sdk_lambda::types::State::Pending));
         assert_eq!(created.function_arn(), Some(self.arn().as_str()));
         assert_eq!(created.runtime(), Some(&self.runtime));
-        assert_eq!(created.environment().and_then(|own| own.variables()).map(|own| own["GREETING"].as_str()), Some("hello"));
+        assert_eq!(
+            created.environment().and_then(|own| own.variables()).map(|own| own["GREETING"].as_str()),
+            Some("hello")
+        );
         let active = self.client.wait_until_function_active_v2().function_name(&self.name).wait(ACTIVE_WITHIN).await;
         active.expect("it becomes active");
     }

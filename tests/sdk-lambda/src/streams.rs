@@ -7,7 +7,9 @@ use aws_sdk_lambda::types::{InvokeWithResponseStreamResponseEvent as Event, LogT
 use crate::Function;
 
 /// The pieces joined, how many there were, and the event at the end.
-async fn read(mut answer: InvokeWithResponseStreamOutput) -> (String, usize, aws_sdk_lambda::types::InvokeWithResponseStreamCompleteEvent) {
+async fn read(
+    mut answer: InvokeWithResponseStreamOutput,
+) -> (String, usize, aws_sdk_lambda::types::InvokeWithResponseStreamCompleteEvent) {
     let (mut bytes, mut pieces) = (Vec::new(), 0);
     while let Some(event) = answer.event_stream.recv().await.expect("an event that can be read") {
         match event {

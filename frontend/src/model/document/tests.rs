@@ -1,3 +1,5 @@
+//! What the model says of documents, in the words of Lambda.
+
 use super::*;
 use crate::model::operation;
 
