@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import doctor, isolation
 from platform_under_test import HEARTH, ROOT
 
 
@@ -30,6 +31,13 @@ def test_deploy_invoke_logs_ls_rm(shared, hello):
     assert "256" in row and "python3.11" in row
     listed = json.loads(shared.cli("ls", "--output", "json").stdout)
     assert hello in json.dumps(listed)
+
+
+def test_the_doctor_names_the_runtimes_that_workers_offer(shared):
+    if isolation() == "kvm":
+        pytest.skip("workers offer those of the guest images: NOT TESTED")
+    offered = {runtime for worker in shared.workers_view()["workers"] for runtime in worker["runtimes"]}
+    assert set(doctor()["runtimes"]) == offered and "provided.al2023" in offered
 
 
 def test_usage_counts_and_workers_show(shared, hello):
