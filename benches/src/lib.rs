@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod connection;
+pub mod cores;
 pub mod function;
 pub mod machine;
 pub mod memory;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::sandbox;
+use crate::{control_plane, sandbox};
 
 /// Measures Hearth on this machine.
 #[derive(Debug, Parser)]
@@ -28,6 +28,8 @@ pub(crate) enum Job {
     Snapshot(sandbox::Options),
     /// Memory of idle sandboxes, by how many there are; restored from one snapshot where there are snapshots
     Density(sandbox::Options),
+    /// Routing, leases and placement alone, over simulated workers in virtual time: what they cost and how that grows
+    ControlPlane(control_plane::Options),
 }
 
 #[cfg(test)]

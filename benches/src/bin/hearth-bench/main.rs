@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod control_plane;
 mod sandbox;
 
 use std::process::ExitCode;
@@ -52,5 +53,6 @@ async fn measure(job: &Job) -> Result<Report> {
         Job::Restore(options) => sandbox::restore(options).await,
         Job::Snapshot(options) => sandbox::snapshot(options).await,
         Job::Density(options) => sandbox::density(options).await,
+        Job::ControlPlane(options) => control_plane::run(options).await,
     }
 }
