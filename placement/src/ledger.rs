@@ -70,11 +70,11 @@ pub struct Ledger {
     settled: bool,
     tokens: Tokens,
     ids: SlotIds,
-    workers: BTreeMap<WorkerId, KnownWorker>,
+    workers: HashMap<WorkerId, KnownWorker>,
     /// The workers that are not lost.
     candidates: Candidates<WorkerId>,
     slots: HashMap<SlotId, Slot>,
-    claims: BTreeMap<ClaimId, Claim>,
+    claims: HashMap<ClaimId, Claim>,
     recoveries: BTreeMap<HolderId, Recovery>,
     demand: Demand,
     agenda: Agenda<Deadline>,
@@ -126,10 +126,10 @@ impl Ledger {
             settled: false,
             tokens: Tokens::from(start.token_floor),
             ids: SlotIds::from(start.seed),
-            workers: BTreeMap::new(),
+            workers: HashMap::new(),
             candidates: Candidates::default(),
             slots: HashMap::new(),
-            claims: BTreeMap::new(),
+            claims: HashMap::new(),
             recoveries: BTreeMap::new(),
             demand: Demand::default(),
             agenda,
@@ -166,7 +166,8 @@ impl Ledger {
     fn settle(&mut self, now: Moment, out: &mut impl Outbox) {
         self.settled = true;
         self.agenda.clear(&Deadline::Settle);
-        let waiting: Vec<ClaimId> = self.claims.keys().cloned().collect();
+        let mut waiting: Vec<ClaimId> = self.claims.keys().cloned().collect();
+        waiting.sort_unstable();
         for claim in waiting {
             self.place_waiting(now, &claim, out);
         }

@@ -109,7 +109,9 @@ impl Ledger {
             condition: worker.condition(now, &self.config),
             reserved_mb: worker.reserved.memory_mb,
         };
-        self.workers.values().map(view).collect()
+        let mut fleet: Vec<_> = self.workers.values().map(view).collect();
+        fleet.sort_unstable_by(|a, b| a.report.worker.id.cmp(&b.report.worker.id));
+        fleet
     }
 
     /// How many workers are in that condition.

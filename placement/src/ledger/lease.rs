@@ -1,10 +1,10 @@
 //! Renewing, releasing and outliving leases.
 
-use hearth_domain::{FencingToken, HolderId, Moment, SlotId};
+use hearth_domain::{FencingToken, HolderId, Lease, Moment, SlotId};
 use hearth_protocol::placement::{ReleaseRequest, RenewRequest, RenewResponse};
 
-use super::slot::Phase;
-use super::{Ledger, Outbox};
+use super::slot::{Phase, Slot};
+use super::{Deadline, Ledger, Outbox};
 
 /// The ledger has just started and can't tell yet whether an unknown lease is good. Ask again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,14 +22,16 @@ impl Ledger {
         let mut held_mb = 0;
         let mut renewed = Vec::with_capacity(request.leases.len());
         for &(id, token) in &request.leases {
-            let lease = self.lease_of(id, token, &request.holder).map(|(lease, mb)| {
-                held_mb += mb;
-                lease.renewed(self.config.terms, now)
-            });
-            if let Some(lease) = lease {
-                self.set_phase(id, Phase::Leased(lease));
-            }
-            renewed.push(lease.map(|lease| lease.terms));
+            let slot = self.slots.get_mut(&id);
+            let Some((lease, slot)) = slot.and_then(|slot| Some((slot.lease(token, &request.holder)?, slot))) else {
+                renewed.push(None);
+                continue;
+            };
+            let lease = lease.renewed(self.config.terms, now);
+            held_mb += slot.need.memory_mb;
+            slot.phase = Phase::Leased(lease);
+            self.agenda.set(Deadline::Lease(id), lease.gone_at());
+            renewed.push(Some(lease.terms));
         }
         Ok(RenewResponse { renewed, give_back_mb: self.demand.ask(now, &request.holder, held_mb) })
     }
@@ -40,7 +42,7 @@ impl Ledger {
         let mut unknown = false;
         for &(id, token) in &request.leases {
             unknown |= !self.slots.contains_key(&id);
-            if self.lease_of(id, token, &request.holder).is_some() {
+            if self.slots.get(&id).is_some_and(|slot| slot.lease(token, &request.holder).is_some()) {
                 self.end_slot(id, out);
             }
         }
@@ -53,14 +55,13 @@ impl Ledger {
             self.end_slot(id, out);
         }
     }
+}
 
-    /// The lease of a slot that can still be used, if it is this one, with the slot's memory in MB.
-    fn lease_of(&self, id: SlotId, token: FencingToken, holder: &HolderId) -> Option<(hearth_domain::Lease, u64)> {
-        let slot = self.slots.get(&id)?;
-        match slot.phase {
-            Phase::Leased(lease) if slot.token == token && slot.holder == *holder && !slot.draining() => {
-                Some((lease, slot.need.memory_mb))
-            }
+impl Slot {
+    /// Its lease, if it is this one and can still be used.
+    fn lease(&self, token: FencingToken, holder: &HolderId) -> Option<Lease> {
+        match self.phase {
+            Phase::Leased(lease) if self.token == token && self.holder == *holder && !self.draining() => Some(lease),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ pub const REPORTED_SLOTS_MAX: usize = 16_384;
 pub const CLAIM_SLOTS_MAX: u32 = 1_024;
 /// Most claims, open and finished, that are remembered. One more makes the oldest finished one forgotten, or is answered with
 /// `NoCapacity`.
-pub const CLAIMS_MAX: usize = 4_096;
+pub const CLAIMS_MAX: usize = 16_384;
 /// Most workers that are asked for one slot, one after the other.
 pub const PLACEMENT_ATTEMPTS_MAX: u32 = 4;
 /// Most requests to recover the same holder that wait for one answer.

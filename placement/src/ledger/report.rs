@@ -45,29 +45,33 @@ impl Ledger {
     pub fn on_report(
         &mut self,
         now: Moment,
-        report: WorkerReport,
+        mut report: WorkerReport,
         out: &mut impl Outbox,
     ) -> Result<ReportAck, ReportError> {
         self.check_report(&report)?;
         let id = report.worker.id.clone();
-        let mut reported: BTreeMap<SlotId, SlotReport> = BTreeMap::new();
-        for slot in report.slots.iter().filter(|slot| bound_to_a_function(slot.state)) {
+        let slots = std::mem::take(&mut report.slots);
+        let mut reported: BTreeMap<SlotId, &SlotReport> = BTreeMap::new();
+        for slot in slots.iter().filter(|slot| bound_to_a_function(slot.state)) {
             self.tokens.heard_of(slot.token);
-            reported.insert(slot.slot, slot.clone());
+            reported.insert(slot.slot, slot);
         }
         if !self.note_worker(now, report) {
             return Ok(ReportAck::default());
         }
         self.watch(now, &id);
         self.compare_known(now, &id, &reported, out);
-        let ack = self.compare_reported(now, &id, reported, out);
+        let ack = self.compare_reported(now, &id, &reported, out);
+        if let Some(known) = self.workers.get_mut(&id) {
+            known.report.slots = slots;
+        }
         if !self.settled && self.config.expected_workers.is_some_and(|expected| self.workers.len() >= expected) {
             self.settle(now, out);
         }
         Ok(ack)
     }
 
-    /// Takes over what the worker says of itself. False if the report is old.
+    /// Takes over what the worker says of itself, without its slots. False if the report is old.
     fn note_worker(&mut self, now: Moment, report: WorkerReport) -> bool {
         let Some(known) = self.workers.get_mut(&report.worker.id) else {
             let worker = KnownWorker {
@@ -116,7 +120,7 @@ impl Ledger {
         &mut self,
         now: Moment,
         worker: &WorkerId,
-        reported: &BTreeMap<SlotId, SlotReport>,
+        reported: &BTreeMap<SlotId, &SlotReport>,
         out: &mut impl Outbox,
     ) {
         let Some(known) = self.workers.get(worker) else { return };
@@ -140,27 +144,27 @@ impl Ledger {
         &mut self,
         now: Moment,
         worker: &WorkerId,
-        reported: BTreeMap<SlotId, SlotReport>,
+        reported: &BTreeMap<SlotId, &SlotReport>,
         out: &mut impl Outbox,
     ) -> ReportAck {
         let mut ack = ReportAck::default();
-        for (id, seen) in reported {
-            match self.slots.get_mut(&id) {
-                None => self.adopt(now, worker, &seen),
-                // Ids are never drawn twice: somebody copied a worker.
-                Some(slot) if slot.worker != *worker => {
-                    ack.reclaim.push((id, seen.token));
-                    continue;
-                }
-                Some(slot) => {
-                    slot.sight = Sight::Reported(seen.state);
-                    if seen.token > slot.token {
-                        self.fenced_before(now, &seen, out);
-                    }
-                }
+        for (&id, &seen) in reported {
+            let Some(slot) = self.slots.get_mut(&id) else {
+                self.adopt(now, worker, seen);
+                continue;
+            };
+            // Ids are never drawn twice: somebody copied a worker.
+            if slot.worker != *worker {
+                ack.reclaim.push((id, seen.token));
+                continue;
             }
-            let ending = |slot: &&Slot| matches!(slot.phase, Phase::Ending) && seen.state != SlotState::Draining;
-            ack.reclaim.extend(self.slots.get(&id).filter(ending).map(|slot| (id, slot.token)));
+            slot.sight = Sight::Reported(seen.state);
+            if matches!(slot.phase, Phase::Ending) && seen.state != SlotState::Draining {
+                ack.reclaim.push((id, slot.token.max(seen.token)));
+            }
+            if seen.token > slot.token {
+                self.fenced_before(now, seen, out);
+            }
         }
         ack
     }

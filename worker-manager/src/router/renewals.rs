@@ -42,7 +42,8 @@ impl Router {
                 slot.lease.on_asked(now);
                 leases.push((id, slot.lease.token()));
             }
-            self.arm_slot(id);
+            let deadline = slot.deadline(&self.config);
+            self.alarms.arm(Alarm::Slot(id), &mut slot.armed, deadline);
         }
         for batch in leases.chunks(self.config.max_renew_count) {
             self.stats.renewals += batch.len() as u64;
@@ -71,7 +72,8 @@ impl Router {
             return;
         }
         let refreshed = slot.place == SlotPlace::Refreshing && slot.lease.usable(now);
-        self.arm_slot(id);
+        let deadline = slot.deadline(&self.config);
+        self.alarms.arm(Alarm::Slot(id), &mut slot.armed, deadline);
         if refreshed {
             self.take_out(id);
             self.make_available(now, id, outbox);

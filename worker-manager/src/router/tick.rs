@@ -101,7 +101,8 @@ impl Router {
         let lost = slot.busy().is_some_and(|busy| busy.lost);
         let renew = !lost && slot.lease.renew_at(retry) <= now;
         if !renew {
-            self.arm_slot(id);
+            let deadline = slot.deadline(&self.config);
+            self.alarms.arm(Alarm::Slot(id), &mut slot.armed, deadline);
         }
         renew
     }
