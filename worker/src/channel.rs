@@ -3,13 +3,13 @@
 //! Both halves can be abandoned between any two awaits without losing or doubling a byte, so a slot's task waits for
 //! both at once: a shim that does not read can't keep the worker from hearing it, or from ending it.
 
-use std::io;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
 
 use bytes::BytesMut;
 use hearth_guest_protocol::{FrameError, GuestMessage, HostMessage, decode, encode, guest_message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::pipe;
 
 /// Room that a buffer keeps between frames; a larger one is given back after its frame.
 const BUFFER_KEPT_BYTES: usize = 16 * 1024;
@@ -26,15 +26,17 @@ pub(crate) struct Channel {
 /// The shim's messages.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    half: OwnedReadHalf,
+    stream: pipe::Receiver,
     buffer: BytesMut,
 }
 
 /// The worker's messages.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    half: OwnedWriteHalf,
+    stream: UnixStream,
     buffer: BytesMut,
+    /// Listens for room in the socket, while something waits to be sent.
+    patient: Option<pipe::Sender>,
 }
 
 /// The channel is of no more use, and so is its sandbox.
@@ -55,12 +57,18 @@ pub(crate) enum ChannelError {
 }
 
 impl Channel {
-    pub(crate) fn new(stream: UnixStream) -> Self {
-        let (read, write) = stream.into_split();
-        Self {
-            reader: Reader { half: read, buffer: BytesMut::with_capacity(BUFFER_KEPT_BYTES) },
-            writer: Writer { half: write, buffer: BytesMut::new() },
-        }
+    /// Over this socket. Within a tokio runtime only.
+    ///
+    /// What can be read is listened for, always; that something can be written only while a write waits. A socket listened
+    /// to for both wakes its task with every message that the shim takes, to no end. So each direction is, to tokio, an
+    /// end of a pipe: all that is done with them is to read and to write.
+    pub(crate) fn new(stream: tokio::net::UnixStream) -> io::Result<Self> {
+        let stream = stream.into_std()?;
+        let reader = pipe::Receiver::from_owned_fd_unchecked(stream.try_clone()?.into())?;
+        Ok(Self {
+            reader: Reader { stream: reader, buffer: BytesMut::with_capacity(BUFFER_KEPT_BYTES) },
+            writer: Writer { stream, buffer: BytesMut::new(), patient: None },
+        })
     }
 }
 
@@ -72,7 +80,7 @@ impl Reader {
                 return message.kind.ok_or(ChannelError::Empty);
             }
             self.buffer.reserve(1);
-            match self.half.read_buf(&mut self.buffer).await {
+            match self.stream.read_buf(&mut self.buffer).await {
                 Ok(0) => return Err(ChannelError::Closed),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(ChannelError::Closed),
@@ -86,9 +94,10 @@ impl Writer {
     /// Adds a message to what [`Self::flush`] sends, and sends at once what the socket takes without waiting. There
     /// is never more than one Init, one Invoke and one Shutdown under way, so this is bounded.
     pub(crate) fn queue(&mut self, message: &HostMessage) -> Result<(), FrameError> {
+        let idle = !self.pending();
         encode(message, &mut self.buffer)?;
-        // A socket that fails here fails again in `flush`, which reports it.
-        if let Ok(sent) = self.half.try_write(&self.buffer) {
+        // A socket that fails here fails again in `flush`, which reports it. What waits already goes first, and by there.
+        if idle && let Ok(sent) = self.stream.write(&self.buffer) {
             self.sent(sent);
         }
         Ok(())
@@ -102,12 +111,17 @@ impl Writer {
     /// Sends what waits. Cancel safe.
     pub(crate) async fn flush(&mut self) -> Result<(), ChannelError> {
         while self.pending() {
-            match self.half.write(&self.buffer).await {
+            let stream = match &mut self.patient {
+                Some(stream) => stream,
+                None => self.patient.insert(pipe::Sender::from_owned_fd_unchecked(self.stream.try_clone()?.into())?),
+            };
+            match stream.write(&self.buffer).await {
                 Ok(sent) => self.sent(sent),
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(ChannelError::Closed),
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Err(ChannelError::Closed),
                 Err(error) => return Err(error.into()),
             }
         }
+        self.patient = None;
         Ok(())
     }
 
@@ -126,10 +140,14 @@ mod tests {
 
     use super::*;
 
+    fn pair() -> (Channel, tokio::net::UnixStream) {
+        let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+        (Channel::new(ours).unwrap(), theirs)
+    }
+
     #[tokio::test]
     async fn a_message_arrives_in_any_pieces() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let mut channel = Channel::new(ours);
+        let (mut channel, mut theirs) = pair();
         let mut bytes = BytesMut::new();
         encode(
             &GuestMessage::from(Ready { protocol_version: 1, runtime_started: true, ..Ready::default() }),
@@ -151,8 +169,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_message_to_a_shim_that_does_not_read_waits_and_loses_nothing() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let mut channel = Channel::new(ours);
+        let (mut channel, mut theirs) = pair();
         let payload = bytes::Bytes::from(vec![b'x'; 4 * 1024 * 1024]);
         channel.writer.queue(&Invoke { payload: payload.clone(), ..Invoke::default() }.into()).unwrap();
         assert!(channel.writer.pending());

@@ -150,7 +150,8 @@ impl Boots {
             let under_way = self.parts.starting.begin().await;
             let mut sandbox = self.parts.launcher.boot(spec).await?;
             drop(under_way);
-            let mut channel = Channel::new(sandbox.channel().ok_or(BootFailure::NoChannel)?);
+            let stream = sandbox.channel().ok_or(BootFailure::NoChannel)?;
+            let mut channel = Channel::new(stream).map_err(|error| BootFailure::Channel { source: error.into(), output: String::new() })?;
             let ready = first_word(&mut channel).await?;
             if ready.protocol_version != PROTOCOL_VERSION {
                 return Err(BootFailure::Version { found: ready.protocol_version });

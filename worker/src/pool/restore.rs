@@ -201,8 +201,8 @@ impl Boots {
             drop(under_way);
             let stream =
                 sandbox.channel().ok_or_else(|| RestoreFailure::Unusable(BootFailure::NoChannel.to_string()))?;
-            let mut channel = Channel::new(stream);
             let unusable = |failure: TalkFailure| RestoreFailure::Unusable(failure.to_string());
+            let mut channel = Channel::new(stream).map_err(|error| unusable(ChannelError::from(error).into()))?;
             // Only now: it tells the time.
             let message = restore_message(host_name, environment).map_err(unusable)?;
             let resumed = tell_restored(&mut channel, message).await.map_err(unusable)?;
