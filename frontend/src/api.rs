@@ -33,7 +33,6 @@ mod reserved;
 pub(crate) mod routes;
 pub(crate) mod runtimes;
 mod services;
-mod specs;
 mod sqs;
 mod sts;
 mod tags;
@@ -82,12 +81,12 @@ use crate::provisioning::Provisioner;
 use crate::resolution::Resolver;
 use crate::resource_policy::ResourcePolicy;
 use crate::sigv4::{Claim, Verifier};
+use crate::specs::Specs;
 use crate::{Config, Deps};
 use body::BodyBudget;
 use call::Call;
 use routes::{Route, routes};
 use services::Service;
-use specs::SpecCache;
 
 /// A body above this is hashed and read off the threads that serve connections, bytes.
 const INLINE_MAX_BYTES: usize = 256 * 1024;
@@ -115,7 +114,7 @@ pub(crate) struct Api {
     stopping: CancellationToken,
     verifier: Verifier,
     bodies: BodyBudget,
-    specs: SpecCache,
+    specs: Arc<Specs>,
     changes: Arc<ChangeLocks>,
     /// Held while an access key is made: how many a user has is counted first.
     making_keys: Mutex<()>,
@@ -134,17 +133,27 @@ pub(crate) struct Works {
     pub(crate) changes: Arc<ChangeLocks>,
     pub(crate) concurrency: Concurrency,
     pub(crate) provisioner: Provisioner,
+    pub(crate) specs: Arc<Specs>,
     /// Cancelled when the frontend shuts down: long polls end.
     pub(crate) stopping: CancellationToken,
 }
 
 impl Api {
     pub(crate) fn new(config: Config, deps: Deps, works: Works) -> Self {
-        let Works { invoker, identities, metering, activator, metrics, changes, concurrency, provisioner, stopping } =
-            works;
+        let Works {
+            invoker,
+            identities,
+            metering,
+            activator,
+            metrics,
+            changes,
+            concurrency,
+            provisioner,
+            specs,
+            stopping,
+        } = works;
         let verifier = Verifier::new(config.only_own_region.then(|| config.region.clone()));
         let bodies = BodyBudget::new(config.body_memory_bytes, config.body_timeout);
-        let specs = SpecCache::default();
         let changing = TaskTracker::new();
         let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
         let resource_policies = Collection::new(deps.documents.clone());

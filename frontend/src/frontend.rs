@@ -22,13 +22,14 @@ use crate::bundle_cleanup;
 use crate::change_locks::ChangeLocks;
 use crate::concurrency::Concurrency;
 use crate::identity::Identities;
-use crate::invocation::{EventRuns, Invoker, RoleCredentials};
+use crate::invocation::{EventRuns, Invoker};
 use crate::layers::Layers;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
 use crate::provisioning::Provisioner;
 use crate::resolution::Resolver;
 use crate::server;
+use crate::specs::Specs;
 
 /// What a frontend works with.
 #[derive(Clone)]
@@ -81,19 +82,19 @@ impl Frontend {
         let tasks = Tasks::new();
         let metering = Metering::start(deps.usage.clone(), &tasks, registry)?;
         let identities = Arc::new(Identities::open(deps.catalog.clone(), deps.documents.clone()).await?);
-        let credentials = RoleCredentials::new(deps.catalog.clone(), identities.clone());
+        let specs = Arc::new(Specs::new(identities.clone()));
         let concurrency = Concurrency::new(deps.documents.clone(), config.account_concurrency);
         let invoker = Invoker::new(deps.manager.clone(), deps.workers.clone(), metering.clone());
-        let invoker = Arc::new(invoker.with_credentials(credentials).with_concurrency(concurrency.clone()));
+        let invoker = Arc::new(invoker.with_concurrency(concurrency.clone()));
         let events = Tasks::new();
-        asynchronous::start(config.events.clone(), event_deps(&config, &deps, &invoker), &events, registry)?;
+        asynchronous::start(config.events.clone(), event_deps(&config, &deps, &specs, &invoker), &events, registry)?;
         let changes = Arc::new(ChangeLocks::default());
         let activator = Activator::new(deps.catalog.clone(), deps.manager.clone(), changes.clone(), tasks.clone());
         activator.resume().await?;
         bundle_cleanup::start(deps.catalog.clone(), Layers::new(deps.documents.clone()), deps.bundles.clone(), &tasks);
         let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
-        let credentials = RoleCredentials::new(deps.catalog.clone(), identities.clone());
-        let provisioner = Provisioner::start(concurrency.clone(), resolver, credentials, deps.manager.clone(), &tasks);
+        let provisioner =
+            Provisioner::start(concurrency.clone(), resolver, specs.clone(), deps.manager.clone(), &tasks);
         let (connections, stop_serving) = (TaskTracker::new(), CancellationToken::new());
         let works = Works {
             invoker,
@@ -104,6 +105,7 @@ impl Frontend {
             changes,
             concurrency,
             provisioner,
+            specs,
             stopping: stop_serving.clone(),
         };
         let api = Arc::new(Api::new(config, deps, works));
@@ -145,10 +147,11 @@ impl Frontend {
     }
 }
 
-fn event_deps(config: &Config, deps: &Deps, invoker: &Arc<Invoker>) -> asynchronous::Deps {
+fn event_deps(config: &Config, deps: &Deps, specs: &Arc<Specs>, invoker: &Arc<Invoker>) -> asynchronous::Deps {
     let resolver = Resolver::new(deps.catalog.clone(), deps.documents.clone());
     let concurrency = Concurrency::new(deps.documents.clone(), config.account_concurrency);
-    let runs = EventRuns { resolver, concurrency, invoker: invoker.clone(), capacity_wait: config.capacity_wait };
+    let (specs, invoker) = (specs.clone(), invoker.clone());
+    let runs = EventRuns { resolver, concurrency, specs, invoker, capacity_wait: config.capacity_wait };
     asynchronous::Deps {
         events: deps.events.clone(),
         region: config.region.clone(),

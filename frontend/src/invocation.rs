@@ -9,9 +9,9 @@
 //! is given, so that a caller's next call finds it idle, but a slow manager holds no answer back for longer than
 //! [`COMPLETE_BEFORE_ANSWER`].
 
-mod credentials;
 mod events;
 mod pace;
+mod runs_on;
 mod streaming;
 
 use std::sync::Arc;
@@ -30,16 +30,15 @@ use hearth_protocol::worker_manager::{
 use hearth_protocol::{Unreachable, WorkerDirectory, WorkerManager};
 use hearth_store::usage::Usage;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::concurrency::Concurrency;
 use crate::server_timing::CallTimes;
-pub use credentials::RoleCredentials;
 pub(crate) use events::EventRuns;
 use pace::Pace;
+use runs_on::RunsOn;
 pub(crate) use streaming::{Part, Pieces, Streamed};
 
 /// Longest that a slow completion holds back an answer.
@@ -121,14 +120,8 @@ impl Invoker {
     /// An invoker that counts into `meter`.
     #[must_use]
     pub fn new(manager: Arc<dyn WorkerManager>, workers: Arc<dyn WorkerDirectory>, meter: Arc<dyn Meter>) -> Self {
-        let roles = Roles { manager, workers, meter, credentials: None, concurrency: None };
+        let roles = Roles { manager, workers, meter, concurrency: None };
         Self { roles, running: TaskTracker::new() }
-    }
-
-    /// With credentials for the environments that are made for its calls.
-    #[must_use]
-    pub fn with_credentials(self, credentials: RoleCredentials) -> Self {
-        Self { roles: Roles { credentials: Some(Arc::new(credentials)), ..self.roles }, ..self }
     }
 
     /// Holds calls to what functions have reserved.
@@ -153,8 +146,7 @@ impl Invoker {
                     return Err(error.into());
                 }
             };
-            let answered = self.start(&invocation, reservation, None);
-            match answered.await.map_err(|_| InvocationError::Lost)? {
+            match self.start(&invocation, reservation, None).await {
                 Ok(answer) => return Ok(answer),
                 Err(last) if !last.not_started() => return Err(InvocationError::Failed(last)),
                 Err(last) => pace.before_next(last).await?,
@@ -169,16 +161,16 @@ impl Invoker {
     }
 
     /// From here on the slot is ours to complete, whatever becomes of the caller: no await lies between the
-    /// reservation and this spawn. What the function streams goes to `pieces`, if that is wanted.
+    /// reservation and this, and what it returns runs on when it is dropped. What the function streams goes to `pieces`, if
+    /// that is wanted.
     fn start(
         &self,
         invocation: &Invocation,
         reservation: Reservation,
         pieces: Option<StreamSender>,
-    ) -> oneshot::Receiver<Result<Answer, InvokeError>> {
-        let (answer, answered) = oneshot::channel();
-        self.running.spawn(self.roles.clone().run(invocation.clone(), reservation, pieces, answer));
-        answered
+    ) -> RunsOn<impl Future<Output = Result<Answer, InvokeError>> + Send + use<>> {
+        let (roles, running) = (self.roles.clone(), self.running.clone());
+        RunsOn::new(roles.run(invocation.clone(), reservation, pieces, running), &self.running)
     }
 }
 
@@ -188,7 +180,6 @@ struct Roles {
     manager: Arc<dyn WorkerManager>,
     workers: Arc<dyn WorkerDirectory>,
     meter: Arc<dyn Meter>,
-    credentials: Option<Arc<RoleCredentials>>,
     concurrency: Option<Concurrency>,
 }
 
@@ -207,14 +198,10 @@ impl Roles {
     /// same request id is harmless, so it is asked again.
     async fn reserve(&self, invocation: &Invocation, deadline: Instant) -> Result<Reservation, ReserveError> {
         let mut pause = RETRY_PAUSE_MIN;
-        let function = match &self.credentials {
-            Some(credentials) => credentials.equip(&invocation.function).await,
-            None => invocation.function.clone(),
-        };
         loop {
             let request = ReserveRequest {
                 request_id: invocation.request_id.clone(),
-                function: function.clone(),
+                function: invocation.function.clone(),
                 wait: deadline.saturating_duration_since(Instant::now()),
                 limits: self.limits(invocation).await?,
             };
@@ -241,8 +228,8 @@ impl Roles {
         invocation: Invocation,
         reservation: Reservation,
         pieces: Option<StreamSender>,
-        answer: oneshot::Sender<Result<Answer, InvokeError>>,
-    ) {
+        running: TaskTracker,
+    ) -> Result<Answer, InvokeError> {
         let worker = self.workers.worker(&reservation.worker);
         let request = InvokeRequest {
             request_id: invocation.request_id.clone(),
@@ -269,32 +256,14 @@ impl Roles {
         };
         self.meter_run(&invocation.function, &outcome);
         let outcome = outcome.map(bounded_answer);
-        let completed = self.complete(completion);
-        tokio::pin!(completed);
+        let mut completed = Box::pin(complete(self.manager, completion));
         // A call that is to be tried again asks under the same id, and would be given this slot if it still had it.
         let tried_again = outcome.as_ref().is_err_and(InvokeError::not_started);
         let patience = if tried_again { Duration::MAX } else { COMPLETE_BEFORE_ANSWER };
-        let in_time = timeout(patience, &mut completed).await.is_ok();
-        // A caller that has gone does not want its answer: nothing to do about a failed send.
-        let _ = answer.send(outcome);
-        if !in_time {
-            completed.await;
+        if timeout(patience, &mut completed).await.is_err() {
+            running.spawn(completed);
         }
-    }
-
-    async fn complete(&self, completion: Completion) {
-        let mut pause = RETRY_PAUSE_MIN;
-        for _ in 1..COMPLETE_TRIES_MAX {
-            match self.manager.complete(completion.clone()).await {
-                Ok(()) => return,
-                Err(_) => tokio::time::sleep(pause).await,
-            }
-            pause = (pause * 2).min(RETRY_PAUSE_MAX);
-        }
-        if let Err(unreachable) = self.manager.complete(completion.clone()).await {
-            let Completion { request_id, slot, .. } = completion;
-            warn!(%request_id, %slot, %unreachable, "the worker manager was not told that the slot is free");
-        }
+        outcome
     }
 
     fn meter_run(&self, function: &FunctionSpec, outcome: &Result<InvokeResponse, InvokeError>) {
@@ -339,6 +308,22 @@ impl Roles {
             let function = &invocation.function.function;
             self.meter.add(&function.account, &function.name, Usage { throttles: 1, ..Usage::default() });
         }
+    }
+}
+
+/// Tells the manager that a slot is free, patiently.
+async fn complete(manager: Arc<dyn WorkerManager>, completion: Completion) {
+    let mut pause = RETRY_PAUSE_MIN;
+    for _ in 1..COMPLETE_TRIES_MAX {
+        match manager.complete(completion.clone()).await {
+            Ok(()) => return,
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+    }
+    if let Err(unreachable) = manager.complete(completion.clone()).await {
+        let Completion { request_id, slot, .. } = completion;
+        warn!(%request_id, %slot, %unreachable, "the worker manager was not told that the slot is free");
     }
 }
 

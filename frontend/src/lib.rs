@@ -38,6 +38,7 @@ pub mod resource_policy;
 mod server;
 pub mod server_timing;
 pub mod sigv4;
+mod specs;
 pub mod validation;
 
 pub use api::routes::{Route, routes};

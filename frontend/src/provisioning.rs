@@ -20,8 +20,8 @@ use tracing::warn;
 
 use crate::alias::Alias;
 use crate::concurrency::Concurrency;
-use crate::invocation::RoleCredentials;
 use crate::resolution::Resolver;
+use crate::specs::Specs;
 use crate::validation::Qualifier;
 
 /// How often the manager is told though nothing changed.
@@ -32,7 +32,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub(crate) struct Provisioner {
     concurrency: Concurrency,
     resolver: Resolver,
-    credentials: Arc<RoleCredentials>,
+    specs: Arc<Specs>,
     manager: Arc<dyn WorkerManager>,
     changed: Arc<Notify>,
     /// Held from reading to telling, so that what is older never follows what is newer.
@@ -69,12 +69,12 @@ impl Provisioner {
     pub(crate) fn start(
         concurrency: Concurrency,
         resolver: Resolver,
-        credentials: RoleCredentials,
+        specs: Arc<Specs>,
         manager: Arc<dyn WorkerManager>,
         tasks: &Tasks,
     ) -> Self {
-        let (credentials, changed, telling) = (Arc::new(credentials), Arc::default(), Arc::default());
-        let this = Self { concurrency, resolver, credentials, manager, changed, telling };
+        let (changed, telling) = (Arc::default(), Arc::default());
+        let this = Self { concurrency, resolver, specs, manager, changed, telling };
         let (teller, stop) = (this.clone(), tasks.stop_token());
         tasks.spawn("provisioning", OnFailure::EndRole, async move {
             stop.run_until_cancelled(teller.tell_for_ever()).await;
@@ -142,7 +142,7 @@ impl Provisioner {
                         }
                         let function = found.record.function.clone();
                         shares.push(Share { qualifier: text.clone(), function: function.clone(), count });
-                        let spec = self.credentials.equip(&Arc::new(found.record.spec())).await;
+                        let spec = self.specs.of(&found.record);
                         targets.entry(function).or_insert(ProvisionTarget { function: spec, count: 0 }).count += count;
                     }
                 }

@@ -12,12 +12,14 @@ use crate::asynchronous::{EventInvoker, Outcome, Run};
 use crate::concurrency::Concurrency;
 use crate::invocation::{Answer, Invocation, Invoker};
 use crate::resolution::{Resolved, Resolver};
+use crate::specs::Specs;
 use crate::validation::Qualifier;
 
 /// Looks an event's function up and invokes it.
 pub(crate) struct EventRuns {
     pub(crate) resolver: Resolver,
     pub(crate) concurrency: Concurrency,
+    pub(crate) specs: Arc<Specs>,
     pub(crate) invoker: Arc<Invoker>,
     pub(crate) capacity_wait: Duration,
 }
@@ -44,7 +46,7 @@ impl EventInvoker for EventRuns {
         }
         let answer = self.invoker.invoke(Invocation {
             request_id: event.request_id.clone(),
-            function: Arc::new(record.spec()),
+            function: self.specs.of(&record),
             payload: event.payload.clone(),
             invoked_arn: event.invoked_arn.clone(),
             // Lambda passes it to synchronous invocations only (API reference, Invoke, `ClientContext`).

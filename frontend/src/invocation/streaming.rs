@@ -67,7 +67,10 @@ impl Invoker {
                 }
             };
             let (pieces, mut received) = response_stream();
-            let answered = self.start(&invocation, reservation, Some(pieces));
+            let (answer, answered) = oneshot::channel();
+            let run = self.start(&invocation, reservation, Some(pieces));
+            // Whoever has gone does not want the answer.
+            self.running.spawn(async move { drop(answer.send(run.await)) });
             if let Some(StreamPiece::Start { content_type }) = received.next().await {
                 return Ok(Streamed::Pieces(Pieces { content_type, received, answered }));
             }

@@ -151,7 +151,8 @@ impl Boots {
             let mut sandbox = self.parts.launcher.boot(spec).await?;
             drop(under_way);
             let stream = sandbox.channel().ok_or(BootFailure::NoChannel)?;
-            let mut channel = Channel::new(stream).map_err(|error| BootFailure::Channel { source: error.into(), output: String::new() })?;
+            let mut channel = Channel::new(stream)
+                .map_err(|error| BootFailure::Channel { source: error.into(), output: String::new() })?;
             let ready = first_word(&mut channel).await?;
             if ready.protocol_version != PROTOCOL_VERSION {
                 return Err(BootFailure::Version { found: ready.protocol_version });

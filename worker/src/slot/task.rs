@@ -21,13 +21,16 @@ use super::{Host, InitAnswer, SlotView};
 use crate::capacity::Reservation;
 use crate::channel::ChannelError;
 use crate::logs::{LogKey, LogSource};
-use crate::pool::{now as read_clock, sleep_until};
+use crate::pool::now as read_clock;
 use crate::runtime::log_stream_name;
 
 /// How long a sandbox that closed its channel gets to end, so that its end can be told.
 const END_WAIT: Duration = Duration::from_secs(1);
 /// How often a slot's memory and CPU time are measured for the load report.
 const USAGE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Later than every deadline of a slot.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// What others ask of a slot.
 pub(super) enum Command {
@@ -150,6 +153,9 @@ impl SlotTask {
     async fn serve(&mut self) {
         let mut measure = interval_at(Instant::now() + USAGE_INTERVAL, USAGE_INTERVAL);
         measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Set only to earlier moments: one that comes too early is passed over, and costs less than to set it at each call.
+        let alarm = tokio::time::sleep(NEVER);
+        tokio::pin!(alarm);
         loop {
             self.grant_wishes().await;
             self.publish();
@@ -158,15 +164,20 @@ impl SlotTask {
             }
             let deadline =
                 self.core.deadline().map(|at| self.host.clock.instant(at.since(hearth_domain::Moment::ORIGIN)));
+            if let Some(deadline) = deadline
+                && (alarm.is_elapsed() || deadline < alarm.deadline())
+            {
+                alarm.as_mut().reset(deadline);
+            }
             let Some(equipment) = &mut self.hands.equipment else { return };
-            let measures = !equipment.frozen;
+            let (measures, armed) = (!equipment.frozen, !alarm.is_elapsed());
             let stream = self.hands.stream.as_ref().map(|stream| (stream, self.core.stream_taken()));
             let wake = tokio::select! {
                 message = equipment.reader.receive() => Wake::Guest(message),
                 command = self.inbox.recv() => Wake::Command(command),
                 sent = equipment.writer.flush(), if equipment.writer.pending() => Wake::Sent(sent),
                 () = taken(stream) => Wake::Taken,
-                () = sleep_until(deadline) => Wake::Deadline,
+                () = alarm.as_mut(), if armed => Wake::Deadline,
                 _ = measure.tick(), if measures => Wake::Measure,
             };
             self.on_wake(wake).await;
