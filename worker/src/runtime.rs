@@ -120,6 +120,17 @@ impl Offer {
         Self::of(Places { programs: Path::new("/usr/bin"), java, visible: &["/usr", "/lib"] }).await
     }
 
+    /// Compiles the bootstraps for every Python of this host. Whoever can't starts more slowly, and that is all.
+    pub(crate) async fn compile_python(&self, bootstraps: &Bootstraps) {
+        for (class, offered) in &self.classes {
+            if let (RuntimeClass::Python { .. }, Some(interpreter)) = (class, &offered.interpreter)
+                && let Err(error) = bootstraps.compile_python(interpreter).await
+            {
+                warn!(%class, %error, "the bootstrap is compiled at every start of a sandbox");
+            }
+        }
+    }
+
     async fn of(places: Places<'_>) -> Self {
         let mut classes = BTreeMap::from([(RuntimeClass::Provided, Offered::default())]);
         for (class, path) in host::interpreters(places).await {

@@ -248,7 +248,11 @@ async fn host(
     let logs = opened.map_err(|source| logs.failed(source))?;
     let offer = match isolation {
         Isolation::Kvm => Offer::of_images(launcher.images(), &bootstraps),
-        Isolation::Jail | Isolation::Process => Offer::of_this_host(bootstraps.has_java()).await,
+        Isolation::Jail | Isolation::Process => {
+            let offer = Offer::of_this_host(bootstraps.has_java()).await;
+            offer.compile_python(&bootstraps).await;
+            offer
+        }
     };
     // Sandboxes are named after the worker's run, so that those of an earlier one can't be meant.
     let prefix = format!("s{:08x}", incarnation >> 32);

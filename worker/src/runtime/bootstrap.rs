@@ -4,6 +4,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use tokio::process::Command;
+
 /// Where sandboxes with a mount namespace see the bootstraps.
 pub(crate) const RUNTIME_DIR: &str = "/var/runtime";
 
@@ -14,8 +16,19 @@ pub(super) const JAVA_FLAGS: &str = "java.flags";
 /// What `cargo xtask java` makes, where there is a Java compiler, besides the classes.
 const JAVA_LIBRARY: &str = "libhearth-java.so";
 
-const FILES: [(&str, &[u8]); 5] = [
+/// What Python would compile anew in every sandbox: 5 ms and 1.2 MB each.
+const PYTHON_MODULES: [&str; 3] = ["hearth_bootstrap.py", "hearth_logging.py", "snapshot_restore_py.py"];
+/// Where Python looks for compiled modules: PEP 3147.
+const COMPILED_PYTHON: &str = "__pycache__";
+/// Compiles its arguments. The files never change, so that nobody needs to ask whether they did: PEP 552.
+const COMPILE_PYTHON: &str = "import sys, py_compile
+for path in sys.argv[1:]:
+    py_compile.compile(path, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)";
+
+const FILES: [(&str, &[u8]); 7] = [
     ("bootstrap.py", include_bytes!("../../../sdk/python/bootstrap.py")),
+    ("hearth_bootstrap.py", include_bytes!("../../../sdk/python/hearth_bootstrap.py")),
+    ("hearth_logging.py", include_bytes!("../../../sdk/python/hearth_logging.py")),
     ("snapshot_restore_py.py", include_bytes!("../../../sdk/python/snapshot_restore_py.py")),
     ("bootstrap.cjs", include_bytes!("../../../sdk/nodejs/bootstrap.cjs")),
     ("bootstrap.rb", include_bytes!("../../../sdk/ruby/bootstrap.rb")),
@@ -52,6 +65,21 @@ impl Bootstraps {
             std::fs::rename(&unfinished, dir.join(name))?;
         }
         Ok(Self { dir, has_java })
+    }
+
+    /// Compiles the modules for the Python that is `interpreter`, whose sandboxes would else do so each time they start.
+    pub(crate) async fn compile_python(&self, interpreter: &Path) -> io::Result<()> {
+        let compiled = self.dir.join(COMPILED_PYTHON);
+        std::fs::create_dir_all(&compiled)?;
+        std::fs::set_permissions(&compiled, std::fs::Permissions::from_mode(0o755))?;
+        let modules = PYTHON_MODULES.iter().map(|name| self.dir.join(name));
+        let mut command = Command::new(interpreter);
+        command.args(["-I", "-S", "-c", COMPILE_PYTHON]).args(modules).env_clear().kill_on_drop(true);
+        let output = command.output().await?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
     }
 
     /// Whether Java is among them.
@@ -99,5 +127,25 @@ mod tests {
         assert!(with.has_java() && with.dir() != without.dir());
         assert_eq!(std::fs::read(with.dir().join(JAVA_LIBRARY)).unwrap(), b"library");
         assert!(with.dir().join("bootstrap.rb").is_file() && without.dir().join("bootstrap.py").is_file());
+    }
+
+    #[tokio::test]
+    async fn python_finds_its_modules_compiled() {
+        let python = Path::new("/usr/bin/python3");
+        if !python.exists() {
+            return println!("skipped: there is no {}", python.display());
+        }
+        let root = tempfile::tempdir().unwrap();
+        let bootstraps = Bootstraps::write(root.path(), None).unwrap();
+        bootstraps.compile_python(python).await.unwrap();
+        let compiled = std::fs::read_dir(bootstraps.dir().join(COMPILED_PYTHON)).unwrap();
+        assert_eq!(compiled.count(), PYTHON_MODULES.len());
+        let import = "import hearth_bootstrap as module; print(module.__spec__.cached, module.to_json({'a': 1}))";
+        let mut command = Command::new(python);
+        // Without the source nothing else could be loaded.
+        std::fs::write(bootstraps.dir().join("hearth_bootstrap.py"), "raise SystemExit('compiled anew')").unwrap();
+        let output = command.args(["-c", import]).env("PYTHONPATH", bootstraps.dir()).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(COMPILED_PYTHON) && said.contains("{\"a\": 1}"), "{output:?}");
     }
 }
