@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -27,7 +28,7 @@ pub(super) struct Builder {
     root: Root,
     state: Arc<State>,
     ids: Arc<Ids>,
-    filters: [BpfProgram; 2],
+    filter: BpfProgram,
     settings: Settings,
     berth: Berth,
 }
@@ -65,7 +66,7 @@ impl Builder {
         state: Arc<State>,
         parent: Arc<Parent>,
         ids: Arc<Ids>,
-        filters: [BpfProgram; 2],
+        filter: BpfProgram,
         settings: Settings,
     ) -> io::Result<Self> {
         sys::identity::unshare(UnshareFlags::FS | UnshareFlags::NEWNS)?;
@@ -74,7 +75,7 @@ impl Builder {
         let root = Root::prepare(&state.directory().join("root"))?;
         let mut berth = Berth::new(parent);
         berth.prepare()?;
-        Ok(Self { root, state, ids, filters, settings, berth })
+        Ok(Self { root, state, ids, filter, settings, berth })
     }
 
     /// Boots. Leaves nothing if it fails.
@@ -138,7 +139,7 @@ impl Builder {
             channel: out_of_the_way(channel.as_fd()).map_err(|error| ("channel".to_owned(), error))?,
             null: open_null().map_err(|error| ("open /dev/null".to_owned(), error))?,
             shm_bytes: self.settings.shm_bytes,
-            filters: &self.filters,
+            filters: slice::from_ref(&self.filter),
             change_user: !self.ids.only_own(),
             limit_processes: self.settings.limit_processes,
         };

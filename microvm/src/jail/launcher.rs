@@ -51,12 +51,12 @@ impl JailLauncher {
             Some(ids) => Ids::of_namespace(ids),
         });
         let only_own_user = ids.only_own();
-        let filters =
-            filter::programs().map_err(|error| JailError::new("make seccomp filters", io::Error::other(error)))?;
+        let filter =
+            filter::program().map_err(|error| JailError::new("make the seccomp filter", io::Error::other(error)))?;
         let limit_processes = !controllers.contains(&Controller::Pids) && Limit::by_resource();
         let settings = Settings { shm_bytes: config.shm_bytes, cpus: config.cpus.clone(), limit_processes };
         let builder_state = Arc::clone(&state);
-        let make = move || Builder::new(builder_state, parent, ids, filters, settings);
+        let make = move || Builder::new(builder_state, parent, ids, filter, settings);
         let builder = Arc::new(Thread::start("jail-builder", make).map_err(failed("prepare the root file system"))?);
         let doorman = Thread::start("jail-doorman", Doorman::new).map_err(failed("start the doorman"))?;
         let undertaker =
