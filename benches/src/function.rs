@@ -3,6 +3,7 @@
 use std::io::{Cursor, Write};
 use std::path::Path;
 use std::process::Command;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -69,6 +70,16 @@ impl Language {
     }
 }
 
+impl FromStr for Language {
+    type Err = String;
+
+    /// By the name that tables give it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|language| language.name() == text);
+        named.ok_or_else(|| format!("one of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
 /// Creates a function of its own and waits until it can be invoked.
 pub async fn deploy(connection: &mut Connection, language: Language, name: &str, memory_mb: u32) -> Result<()> {
     let body = json!({
@@ -80,6 +91,24 @@ pub async fn deploy(connection: &mut Connection, language: Language, name: &str,
         bail!("creating {name}: {} {}", answer.status(), String::from_utf8_lossy(answer.body()));
     }
     wait_until_active(connection, name).await
+}
+
+/// Removes a function with its environments.
+pub async fn delete(connection: &mut Connection, name: &str) -> Result<()> {
+    let answer = connection.send(Method::DELETE, &format!("/2015-03-31/functions/{name}"), Bytes::new()).await?;
+    if answer.status() != 204 {
+        bail!("deleting {name}: {} {}", answer.status(), String::from_utf8_lossy(answer.body()));
+    }
+    Ok(())
+}
+
+/// The workers and slots, as `hearth workers` shows them.
+pub async fn fleet(connection: &mut Connection) -> Result<Value> {
+    let answer = connection.send(Method::GET, "/hearth/v1/workers", Bytes::new()).await?;
+    if answer.status() != 200 {
+        bail!("asking for the workers: {} {}", answer.status(), String::from_utf8_lossy(answer.body()));
+    }
+    Ok(serde_json::from_slice(answer.body())?)
 }
 
 /// Changes the configuration, so that every environment of the function is retired and the next call starts cold.

@@ -1,12 +1,16 @@
 //! What the programs that measure share: a platform of their own, functions to call, signed connections, quantiles,
-//! memory of process trees, how far a job is, and reports with plots.
+//! phases of calls, CPU and memory of process trees, how far a job is, and reports with plots.
 #![forbid(unsafe_code)]
 
+pub mod caller;
 pub mod connection;
 pub mod cores;
+pub mod cpu;
 pub mod function;
 pub mod machine;
 pub mod memory;
+pub mod pace;
+pub mod phases;
 pub mod platform;
 pub mod plot;
 pub mod progress;

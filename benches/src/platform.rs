@@ -22,12 +22,23 @@ pub struct Platform {
 impl Platform {
     /// Starts one with `pool_size` and waits until it is ready.
     pub fn start(pool_size: u32) -> Result<Self> {
+        Self::with(&[("pool-size", &pool_size.to_string())])
+    }
+
+    /// Starts one with these settings of `hearth up`, by name, and waits until it is ready. It isolates as well as this
+    /// host can if they say nothing else.
+    pub fn with(settings: &[(&str, &str)]) -> Result<Self> {
         let hearth = release_binary("hearth")?;
-        let isolation = chosen_isolation(&hearth)?;
+        let asked = settings.iter().find(|(name, _)| *name == "isolation").map(|(_, kind)| (*kind).to_owned());
+        let isolation = asked.map_or_else(|| chosen_isolation(&hearth), Ok)?;
         let directory = tempfile::tempdir()?;
-        let mut process = Command::new(&hearth)
-            .args(["up", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(["--isolation", &isolation, "--pool-size", &pool_size.to_string(), "--data-dir"])
+        let mut command = Command::new(&hearth);
+        command.args(["up", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--isolation", &isolation]);
+        for (name, value) in settings.iter().filter(|(name, _)| *name != "isolation") {
+            command.args([&format!("--{name}"), *value]);
+        }
+        let mut process = command
+            .arg("--data-dir")
             .arg(directory.path())
             .env("HEARTH_LOG", "warn")
             // Ctrl-C is for the job, which then stops its platform.
@@ -84,7 +95,8 @@ fn chosen_isolation(hearth: &Path) -> Result<String> {
     Ok("process".into())
 }
 
-fn read_keys(credentials: &Path) -> Result<(String, String)> {
+/// Access key id and secret of a file as `hearth up` writes it, in the form that AWS's tools read.
+pub fn read_keys(credentials: &Path) -> Result<(String, String)> {
     let text = std::fs::read_to_string(credentials).with_context(|| credentials.display().to_string())?;
     let value = |key: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.trim().strip_prefix('='));

@@ -37,6 +37,12 @@ impl Samples {
         sorted.into_iter().map(|sample| sample.as_secs_f64() * 1e3).collect()
     }
 
+    /// In milliseconds. NaN without samples.
+    #[must_use]
+    pub fn mean_ms(&self) -> f64 {
+        self.0.iter().sum::<Duration>().as_secs_f64() * 1e3 / self.0.len() as f64
+    }
+
     /// The sample that `share` (0 to 1) of all are not above, in milliseconds. NaN without samples.
     #[must_use]
     pub fn quantile_ms(&self, share: f64) -> f64 {
@@ -57,6 +63,7 @@ mod tests {
         assert_eq!(samples.quantile_ms(0.5).round(), 50.0);
         assert_eq!(samples.quantile_ms(0.99).round(), 99.0);
         assert_eq!(samples.quantile_ms(1.0).round(), 100.0);
-        assert!(Samples::default().quantile_ms(0.5).is_nan());
+        assert!((samples.mean_ms() - 50.5).abs() < 1e-9);
+        assert!(Samples::default().quantile_ms(0.5).is_nan() && Samples::default().mean_ms().is_nan());
     }
 }

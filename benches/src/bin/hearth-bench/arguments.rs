@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{control_plane, sandbox};
+use crate::{cold_start, control_plane, sandbox, warm};
 
 /// Measures Hearth on this machine.
 #[derive(Debug, Parser)]
@@ -30,6 +30,10 @@ pub(crate) enum Job {
     Density(sandbox::Options),
     /// Routing, leases and placement alone, over simulated workers in virtual time: what they cost and how that grows
     ControlPlane(control_plane::Options),
+    /// Calls that meet no idle slot, each taken apart into its phases
+    ColdStart(cold_start::Options),
+    /// Calls that find their environment: latency at a steady rate, best rate, CPU time of each call
+    Warm(warm::Options),
 }
 
 #[cfg(test)]
@@ -42,6 +46,13 @@ mod tests {
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
         assert!(Arguments::try_parse_from(["hearth-bench", "restore", "--count", "0"]).is_err());
+        let parses = |line: &str| Arguments::try_parse_from(line.split(' ')).is_ok();
+        assert!(parses(
+            "hearth-bench warm --concurrency 1,8 --payload 7,1M --load 0.5,0.8 --runtime node --runtime python"
+        ));
+        assert!(parses("hearth-bench cold-start -n 20 --pool 4 --isolation jail"));
+        assert!(!parses("hearth-bench warm --payload 7M") && !parses("hearth-bench warm --rate 5 --load 0.5"));
+        assert!(!parses("hearth-bench cold-start --url http://127.0.0.1:1"), "a platform needs its keys");
         let arguments = Arguments::try_parse_from(["hearth-bench", "boot", "--out", "there"]).unwrap();
         assert_eq!(arguments.out, PathBuf::from("there"));
     }

@@ -8,8 +8,11 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod cold_start;
 mod control_plane;
 mod sandbox;
+mod site;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -54,5 +57,7 @@ async fn measure(job: &Job) -> Result<Report> {
         Job::Snapshot(options) => sandbox::snapshot(options).await,
         Job::Density(options) => sandbox::density(options).await,
         Job::ControlPlane(options) => control_plane::run(options).await,
+        Job::ColdStart(options) => cold_start::measure(options).await,
+        Job::Warm(options) => warm::measure(options).await,
     }
 }
