@@ -42,7 +42,7 @@ pub(crate) fn make(root: &Path, arguments: &[String]) -> Result<()> {
     let mut output = Output::open(&arguments.out)?;
     if arguments.wants(Part::Kernel) {
         match &arguments.kernel {
-            KernelSource::Small => kernel::make(&place, &mut output, arguments.fresh)?,
+            KernelSource::Small => kernel::make(&place, &mut output, &arguments)?,
             KernelSource::Debian => stock::make(&place, None, &mut output, arguments.fresh)?,
             KernelSource::Package(package) => stock::make(&place, Some(package), &mut output, arguments.fresh)?,
         }

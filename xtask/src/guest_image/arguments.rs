@@ -11,7 +11,7 @@ cargo xtask guest-image        make what microVMs boot from, in target/release/g
     --only PART                only `kernel`, `provided`, `python`, `nodejs`, `ruby`, `java` (repeatable)
     --kernel-from-deb [DEB]    Debian's stock cloud kernel with its modules, or that of a package, in place of ours;
                                goes to target/release/guest-images-stock unless --out says otherwise
-    --share DIR                runtime images that DIR has from the same recipe are taken from there, as links
+    --share DIR                our kernel and runtime images that DIR has from the same recipe are taken from there, as links
     --from-dir NAME=DIR        also an image NAME of a root file system of your own (repeatable)
     --fresh                    make anew what is there
     --twice                    make each runtime image two times, and refuse a difference";

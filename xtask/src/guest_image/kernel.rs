@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, bail};
 
+use super::arguments::Arguments;
 use super::output::Output;
 use super::{EPOCH, Place, printed_by, run};
 
@@ -27,7 +28,7 @@ const LEFT_OUT: [&str; 8] = [
 ];
 
 /// Builds it, unless it is there.
-pub(super) fn make(place: &Place, output: &mut Output, fresh: bool) -> Result<()> {
+pub(super) fn make(place: &Place, output: &mut Output, arguments: &Arguments) -> Result<()> {
     let config = place.recipes.join("kernel.config");
     let text = fs::read_to_string(&config).with_context(|| format!("reading {}", config.display()))?;
     let package = fs::metadata(SOURCE).with_context(|| {
@@ -36,8 +37,15 @@ pub(super) fn make(place: &Place, output: &mut Output, fresh: bool) -> Result<()
     let compiler = printed_by(Command::new("gcc").arg("--version"))?;
     let modified = package.modified().ok();
     let inputs = format!("{text}\n{compiler}\n{SOURCE} {} {modified:?}", package.len());
-    if !fresh && output.has_kernel(FILE) && output.is_current(FILE, &inputs) {
-        return Ok(());
+    if !arguments.fresh {
+        if output.has_kernel(FILE) && output.is_current(FILE, &inputs) {
+            return Ok(());
+        }
+        if let Some(shared) = &arguments.share
+            && output.share_kernel(shared, FILE, &inputs)?
+        {
+            return Ok(());
+        }
     }
     let (source, build) = (place.work.join("linux"), place.work.join("linux-build"));
     unpack(&source, &format!("{} {modified:?}", package.len()))?;

@@ -47,19 +47,34 @@ impl Output {
         fs::write(&stamp, digest_of(inputs)).with_context(|| format!("writing {}", stamp.display()))
     }
 
-    /// Takes what another directory has of a runtime image, if it has it. The image itself is a link: such files
-    /// are replaced, never written to, so what one of the two makes anew is not changed in the other.
+    /// Takes what another directory has of a runtime image, if it has it.
     pub(super) fn share(&self, from: &Path, part: &str) -> Result<()> {
         let remembered = format!(".{part}.name");
         let Ok(name) = fs::read_to_string(from.join(&remembered)) else { return Ok(()) };
-        let file = image_file(&name);
-        let _ = fs::remove_file(self.path(&file));
-        fs::hard_link(from.join(&file), self.path(&file))
-            .or_else(|_| fs::copy(from.join(&file), self.path(&file)).map(drop))
-            .with_context(|| format!("taking {file} from {}", from.display()))?;
-        for small in [format!(".{file}.made-from"), remembered] {
-            let copied = fs::copy(from.join(&small), self.path(&small));
-            copied.with_context(|| format!("taking {small} from {}", from.display()))?;
+        self.take(from, &image_file(&name), &[&remembered])
+    }
+
+    /// Takes another directory's kernel, and lists it, if it was made from these inputs. Whether it was.
+    pub(super) fn share_kernel(&mut self, from: &Path, file: &str, inputs: &str) -> Result<bool> {
+        let other = Self::open(from)?;
+        let shared = other.has_kernel(file) && other.is_current(file, inputs);
+        if shared {
+            self.take(from, file, &[])?;
+            self.kernel = other.kernel;
+        }
+        Ok(shared)
+    }
+
+    /// Takes a file of another directory's as a link: such files are replaced, never written to, so what one of the two
+    /// makes anew is not changed in the other. What it was made from, and what else is named, comes as copies.
+    fn take(&self, from: &Path, file: &str, along: &[&str]) -> Result<()> {
+        let taking = |what: &str| format!("taking {what} from {}", from.display());
+        let _ = fs::remove_file(self.path(file));
+        fs::hard_link(from.join(file), self.path(file))
+            .or_else(|_| fs::copy(from.join(file), self.path(file)).map(drop))
+            .with_context(|| taking(file))?;
+        for small in along.iter().copied().chain([&*format!(".{file}.made-from")]) {
+            fs::copy(from.join(small), self.path(small)).with_context(|| taking(small))?;
         }
         Ok(())
     }
@@ -143,6 +158,22 @@ mod tests {
         second.put("python3.11.erofs", "another", content("new")).unwrap();
         assert_eq!(fs::read_to_string(one.path().join("python3.11.erofs")).unwrap(), "image");
         assert!(first.is_current("python3.11.erofs", "recipe"));
+    }
+
+    #[test]
+    fn a_kernel_is_shared_where_it_was_made_from_the_same() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut first = Output::open(one.path()).unwrap();
+        first.put("vmlinux", "configuration", |path| Ok(fs::write(path, "kernel")?)).unwrap();
+        first.list_kernel("vmlinux", "6.1", false, Vec::new()).unwrap();
+        first.close().unwrap();
+        let mut second = Output::open(other.path()).unwrap();
+        assert!(!second.share_kernel(one.path(), "vmlinux", "another").unwrap() && !second.has_kernel("vmlinux"));
+        assert!(second.share_kernel(one.path(), "vmlinux", "configuration").unwrap());
+        assert!(second.has_kernel("vmlinux") && second.is_current("vmlinux", "configuration"));
+        second.close().unwrap();
+        let lists = [one, other].map(|directory| Manifest::read(directory.path()).unwrap());
+        assert_eq!(lists[0], lists[1]);
     }
 
     #[test]
