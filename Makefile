@@ -18,7 +18,7 @@ guest-images: packages-guest-image ## what microVMs boot from: kernels and runti
 	cargo xtask guest-image
 	cargo xtask guest-image --kernel-from-deb --share target/release/guest-images
 
-test: packages-test build lint test-rust test-e2e test-v2 ## everything that tests the project, but for `test-nested` and `fuzz`
+test: packages-test build lint test-rust test-e2e test-v2 test-microvms ## everything that tests the project, but for `test-nested` and `fuzz`
 
 lint:
 	cargo fmt --all --check
@@ -36,7 +36,7 @@ test-e2e: build
 test-v2: packages-test build ## cgroup version 2, in an emulated machine; skipped, and said so, where there is none
 	tests/nested/cgroup-v2.sh
 
-test-microvms: packages-test build ## some of `test-nested`, with guest images of its own: ten minutes and what making those takes
+test-microvms: packages-test build ## some of `test-nested`, with guest images of its own, whose kernel is compiled once on a host
 	tests/nested/microvms.sh -s
 
 test-nested: packages-test build guest-images ## microVMs, in an emulated machine that has KVM; skipped, and said so, where there is none

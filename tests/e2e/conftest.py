@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import bundles
-from platform_under_test import FORMS, GUEST_IMAGES, HEARTH, PATIENCE, ROOT
+from platform_under_test import FORMS, GUEST_IMAGES, HEARTH, PATIENCE, ROOT, One
 
 ROLE = "arn:aws:iam::000000000000:role/lambda"
 
@@ -80,6 +80,15 @@ def shared(form, tmp_path_factory):
     yield running
     codes = running.stop()
     assert set(codes.values()) == {0}, f"exit codes {codes}\n{running.logs()}"
+
+
+@pytest.fixture(scope="session")
+def microvms(tmp_path_factory):
+    """A platform whose environments are microVMs, for the suites that are about those."""
+    # Twenty machines that start at once share what CPUs there are.
+    platform = One(tmp_path_factory.mktemp("microvms"), "kvm", {"HEARTH_CAPACITY_WAIT": f"{30 * PATIENCE}s"}).start()
+    yield platform
+    assert set(platform.stop().values()) == {0}, platform.logs()
 
 
 @pytest.fixture

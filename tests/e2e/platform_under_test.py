@@ -103,6 +103,8 @@ class Process:
     def __init__(self, name, args, log_dir, env):
         self.name, self.args, self.env = name, [str(a) for a in args], env
         self.log = log_dir / f"{name}.log"
+        # What it is started by, if not by us alone: as another user, say.
+        self.prefix = []
         self.process = None
         self.lines = queue.Queue()
         self.said = []
@@ -110,7 +112,7 @@ class Process:
     def start(self):
         self.lines = queue.Queue()
         self.process = subprocess.Popen(
-            [str(HEARTH), *self.args],
+            [*self.prefix, str(HEARTH), *self.args],
             stdout=subprocess.PIPE,
             stderr=self.log.open("ab"),
             env={**without_ours(os.environ), **FAST, **self.env},

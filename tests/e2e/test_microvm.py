@@ -59,14 +59,6 @@ exports.handler = async (event) => ({ random: Math.random(), bytes: crypto.rando
 
 
 @pytest.fixture(scope="module")
-def microvms(tmp_path_factory):
-    # Twenty machines that start at once share what CPUs there are.
-    platform = One(tmp_path_factory.mktemp("microvms"), "kvm", {"HEARTH_CAPACITY_WAIT": f"{30 * PATIENCE}s"}).start()
-    yield platform
-    assert set(platform.stop().values()) == {0}, platform.logs()
-
-
-@pytest.fixture(scope="module")
 def client(microvms):
     return microvms.client(timeout_s=60 * PATIENCE)
 

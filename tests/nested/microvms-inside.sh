@@ -19,13 +19,14 @@ failed=0
 /lab/bin/hearth doctor
 for kernel in "$@"; do
     case $part,$kernel in
-    whole,small) kernel small /lab/bin/guest-images test_microvm.py test_runtimes.py \
-        -k "microvm or one and (compiled or error_document or failing_init and not OutOfMemory)" ;;
+    whole,small) kernel small /lab/bin/guest-images test_microvm.py test_microvm_functions.py test_runtimes.py test_languages.py \
+        -k "microvm or one and (compiled or error_document or failing_init and not OutOfMemory or (ruby or java) and (echo or \
+            context or stack_trace))" ;;
     whole,stock) kernel stock /lab/bin/guest-images-stock test_microvm.py test_runtimes.py \
         -k "of_its_own or of_a_snapshot or of_node or crash or one and compiled" ;;
     # One platform each: what starts it costs most.
-    some,small) kernel small /lab/bin/guest-images test_microvm.py \
-        -k "of_its_own or of_a_snapshot or clock or crash or monitor or demand or snap_start" ;;
+    some,small) kernel small /lab/bin/guest-images test_microvm.py test_microvm_functions.py \
+        -k "of_its_own or of_a_snapshot or clock or crash or monitor or demand_a or snap_start or layers or six or is_none" ;;
     some,stock) kernel stock /lab/bin/guest-images-stock test_microvm.py -k "of_its_own or of_a_snapshot" ;;
     esac
 done

@@ -26,8 +26,13 @@ tools_or_skip "microVMs are"
 
 if [ $part = some ] && [ -z "${GUEST_IMAGES:-}" ]; then
     xtask/packages.sh guest-image
+    # Of what is made, the kernel costs most by far; it is kept for all trees of this host, as long as nothing it is
+    # made from changes.
+    kept=${MACHINE_CACHE:-/var/tmp/hearth-machine}/guest-kernel
+    mkdir -p "$kept"
+    flock "$kept" cargo xtask guest-image --out "$kept" --only kernel
     few=(--only kernel --only provided --only python)
-    cargo xtask guest-image --out "$images" "${few[@]}"
+    cargo xtask guest-image --out "$images" --share "$kept" "${few[@]}"
     cargo xtask guest-image --out "$images-stock" --kernel-from-deb --share "$images" "${few[@]}"
 fi
 
@@ -47,6 +52,11 @@ for example in echo-rust rust-lambda-runtime; do
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
     install -D "$built" "$tree/compiled/$example/bootstrap"
 done
+if [ $part = whole ] && [ -e "$target/release/hearth-java.jar" ] && command -v javac >/dev/null; then
+    cp "$target"/release/{hearth-java.jar,libhearth-java.so} "$tree/bin"
+    mapfile -t sources < <(find tests/e2e/languages/java -name '*.java')
+    javac --release 17 -cp "$target/release/hearth-java.jar" -d "$tree/compiled/every-java" "${sources[@]}"
+fi
 
 # What tests it: this host's Python, and of the AWS client's data only what is called.
 host_python "$root" "$root/usr/bin/python3"
@@ -60,7 +70,7 @@ tar -c --exclude=__pycache__ --exclude='botocore/data/*/*' -C .venv/lib/"$versio
 cp -r .venv/lib/"$version"/site-packages/botocore/data/lambda "$site/botocore/data/"
 
 tests/nested/machine.sh -R -t $time_limit_s -p $silence_limit_s -m 6144 -d 2048 -i "$tree" -r "$root" \
-    -b "$target/release/hearth" -- "sh microvms-inside.sh $part ${kernels[*]}" | tr -d '\000\r' | tee "$lab/told" ||
+    -b "$target/release/hearth" -b /usr/bin/setpriv -- "sh microvms-inside.sh $part ${kernels[*]}" | stdbuf -o0 tr -d '\000\r' | tee "$lab/told" ||
     echo "the machine ended with status $?"
 awk '
     /^machine: started once more$/ { passed = failed = begun = ended = bad = 0 }
