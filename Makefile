@@ -1,6 +1,6 @@
 # What people type. Each target installs what it needs (Debian packages, by name) and says so.
 SHELL := /bin/bash
-.PHONY: build demo run test test-rust test-e2e test-v2 test-microvms test-nested test-clients guest-images lint fuzz figures packages packages-test packages-guest-image clean
+.PHONY: build demo run test test-rust test-e2e test-v2 test-microvms test-nested test-clients guest-images lint fuzz figures bench-check packages packages-test packages-guest-image clean
 
 build: ## hearth, hearth-bench, hearth-shim and hearth-vmm (the last two static) in target/release, and what Java needs, if it can be compiled
 	cargo build --release --locked -p hearth-cli -p hearth-benches --bin hearth --bin hearth-bench
@@ -53,6 +53,9 @@ fuzz: packages-test ## each fuzz target of hearth-vmm and of the frontend for FU
 figures: packages-test build ## the numbers of SPECIFICATION.md, each beside what it is compared with
 	cargo rustc --release --locked -p echo-rust --bin bootstrap -- -C target-feature=+crt-static
 	cargo run --release --locked -p hearth-benches --bin figures
+
+bench-check: ## micro-benches of this tree and of its merge base with origin/main (or REV=…), in turn; fails if one got 20 % slower
+	cargo xtask bench-check $(REV)
 
 packages:
 	@xtask/packages.sh run

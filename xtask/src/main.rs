@@ -1,8 +1,9 @@
-//! What developers run: `cargo xtask gen | tidy | shim | vmm | java | guest-image`.
+//! What developers run: `cargo xtask gen | tidy | bench-check | shim | vmm | java | guest-image`.
 //!
 //! Each task is a file with one public function; `tidy` and the drift of generated code also run as tests.
 #![forbid(unsafe_code)]
 
+mod bench_check;
 mod generate;
 mod guest_image;
 mod java;
@@ -18,6 +19,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 cargo xtask gen                write protocol/src/generated from protocol/proto, frontend/src/model/generated.rs from AWS's service model
 cargo xtask tidy               hold the tree against the rules of the house
+cargo xtask bench-check [REV]  run the micro-benches of this tree and of its merge base with REV in turn; fail if one got slower
 cargo xtask shim [--release]   build hearth-shim statically
 cargo xtask vmm [--release]    build hearth-vmm statically
 cargo xtask java [--release]   compile our bootstrap for Java, if there is a Java compiler";
@@ -42,6 +44,8 @@ fn run() -> Result<()> {
             service_model::document(&root)
         }
         ["tidy"] => tidy::check(&root),
+        ["bench-check"] => bench_check::check(&root, None),
+        ["bench-check", rev] => bench_check::check(&root, Some(rev)),
         ["shim"] => static_program::build(&root, "hearth-shim", false),
         ["shim", "--release"] => static_program::build(&root, "hearth-shim", true),
         ["vmm"] => static_program::build(&root, "hearth-vmm", false),
