@@ -175,7 +175,8 @@ impl FakeLauncher {
         });
         self.alive.fetch_add(1, Ordering::SeqCst);
         let (task, acts, alive) = (task.abort_handle(), self.acts.clone(), self.alive.clone());
-        let sandbox = FakeSandbox { id, channel: Some(ours), inside, ended, end, task, acts, alive, snapshot_into };
+        let channel = Some(ours);
+        let sandbox = FakeSandbox { id, channel, inside, ended, end, task, acts, alive, snapshot_into, restored };
         sandbox.act(act);
         Box::new(sandbox)
     }
@@ -244,6 +245,7 @@ struct FakeSandbox {
     acts: Arc<Mutex<Vec<(String, Act)>>>,
     alive: Arc<AtomicUsize>,
     snapshot_into: Option<PathBuf>,
+    restored: bool,
 }
 
 impl FakeSandbox {
@@ -298,7 +300,10 @@ impl Sandbox for FakeSandbox {
     }
 
     async fn record_prefetch(&self) -> Result<(), SandboxError> {
-        self.act(Act::Prefetch);
+        // Boots ask for it, too, each time; what of it is new is the launcher's to know.
+        if self.restored {
+            self.act(Act::Prefetch);
+        }
         Ok(())
     }
 
