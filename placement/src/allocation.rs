@@ -18,7 +18,7 @@ pub(crate) mod rendezvous;
 
 pub use candidates::{Candidates, Kind};
 pub use districts::{DISTRICT_MAX, DISTRICT_MIN, Districts, Wanted};
-pub use load::{Free, LoadLimits, Need, Reserved, Standing};
+pub use load::{Free, LoadLimits, Need, RESERVED_CPU_DEFAULT_PERCENT, RESERVED_CPU_PERCENT, Reserved, Standing};
 pub use ranking::Ranking;
 pub use rendezvous::{FunctionHash, WorkerHash};
 

@@ -1,5 +1,7 @@
 //! Whether a worker's load allows one more slot.
 
+use std::ops::RangeInclusive;
+
 use hearth_domain::MemorySize;
 use hearth_protocol::placement::{Capacity, Load};
 
@@ -55,10 +57,20 @@ pub struct Standing {
     empty: Free,
 }
 
+/// CPU may be promised eight times if nothing else is said. ("Firecracker", NSDI '20, section 5, tells of ratios of up to ten
+/// in production.)
+pub const RESERVED_CPU_DEFAULT_PERCENT: u32 = 800;
+/// What may be said instead: from as much as there is to where memory is long what limits.
+pub const RESERVED_CPU_PERCENT: RangeInclusive<u32> = 100..=100_000;
+
 impl Default for LoadLimits {
-    /// CPU may be promised eight times; what is measured stays below nine tenths. ("Firecracker", NSDI '20, section 5, tells of ratios of up to ten in production.)
+    /// What is measured stays below nine tenths.
     fn default() -> Self {
-        Self { reserved_cpu_percent: 800, measured_memory_percent: 90, measured_cpu_percent: 90 }
+        Self {
+            reserved_cpu_percent: RESERVED_CPU_DEFAULT_PERCENT,
+            measured_memory_percent: 90,
+            measured_cpu_percent: 90,
+        }
     }
 }
 

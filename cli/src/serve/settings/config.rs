@@ -10,6 +10,7 @@ use hearth_daemon::telemetry::{LogFilter, LogFormat};
 use hearth_domain::timing::{INIT_TIMEOUT, SHUTDOWN_GRACE_DEFAULT};
 use hearth_domain::{HolderId, WorkerId};
 use hearth_placement as placement;
+use hearth_placement::allocation::RESERVED_CPU_PERCENT;
 use hearth_worker::config::{START_TIMEOUT_MAX, START_TIMEOUT_MIN, StartTimeouts};
 use hearth_worker_manager as worker_manager;
 
@@ -157,7 +158,7 @@ fn read_role(role: Role, reader: &mut Reader, default_data_dir: &Path) -> Option
                 data_dir,
                 frontend: frontend(reader),
                 worker_manager: worker_manager(reader, "local")?,
-                placement: local_placement(),
+                placement: local_placement(reader),
                 worker,
             }
         }
@@ -170,7 +171,7 @@ fn read_role(role: Role, reader: &mut Reader, default_data_dir: &Path) -> Option
             config: worker_manager(reader, &host_name())?,
             placement: url(reader, "placement", 9101),
         },
-        Role::Placement => RoleConfig::Placement { config: placement::Config::default() },
+        Role::Placement => RoleConfig::Placement { config: placement(reader) },
         Role::Worker => {
             let data_dir = directory(reader, "data-dir", default_data_dir.join("worker"));
             RoleConfig::Worker {
@@ -218,9 +219,21 @@ fn worker_manager(reader: &mut Reader, name: &str) -> Option<worker_manager::Con
     Some(config)
 }
 
-/// One worker is all there is: claims need not wait for others to report.
-fn local_placement() -> placement::Config {
+fn placement(reader: &mut Reader) -> placement::Config {
+    const SETTING: &str = "cpu-overcommit-percent";
     let mut config = placement::Config::default();
+    let percent = &mut config.ledger.load.reserved_cpu_percent;
+    *percent = reader.or(SETTING, *percent);
+    if !RESERVED_CPU_PERCENT.contains(percent) {
+        let (min, max) = (RESERVED_CPU_PERCENT.start(), RESERVED_CPU_PERCENT.end());
+        reader.reject(SETTING, format!("must be from {min} to {max}"));
+    }
+    config
+}
+
+/// One worker is all there is: claims need not wait for others to report.
+fn local_placement(reader: &mut Reader) -> placement::Config {
+    let mut config = placement(reader);
     config.ledger.expected_workers = Some(1);
     config
 }

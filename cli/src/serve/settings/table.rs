@@ -173,6 +173,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         roles: &[Up, Worker],
     },
     Setting {
+        name: "cpu-overcommit-percent",
+        value: "PERCENT",
+        help: "CPU promised to slots in percent of what workers have, 100 to 100000; an idle slot uses none [800]",
+        roles: &[Up, Placement],
+    },
+    Setting {
         name: "region",
         value: "REGION",
         help: "Region in ARNs and in AWS_REGION [us-east-1]",
