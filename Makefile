@@ -50,9 +50,9 @@ fuzz: packages-test ## each fuzz target of hearth-vmm and of the frontend for FU
 	xtask/fuzz.sh microvm/vmm/fuzz
 	xtask/fuzz.sh frontend/fuzz
 
-figures: packages-test build ## the numbers of SPECIFICATION.md, each beside what it is compared with
+figures: packages-test build ## the numbers of SPECIFICATION.md, each beside what it is compared with; reports in target/bench
 	cargo rustc --release --locked -p echo-rust --bin bootstrap -- -C target-feature=+crt-static
-	cargo run --release --locked -p hearth-benches --bin figures
+	target/release/hearth-bench compare all
 
 bench-check: ## micro-benches of this tree and of its merge base with origin/main (or REV=…), in turn; fails if one got 20 % slower
 	cargo xtask bench-check $(REV)

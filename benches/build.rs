@@ -7,6 +7,7 @@ fn main() {
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo:rerun-if-changed={log}");
     }
+    println!("cargo:rerun-if-changed=src");
     // Nothing where the sources are no checkout.
     let commit = git(&["describe", "--always", "--dirty=, changed", "--exclude=*"]).unwrap_or_default();
     println!("cargo:rustc-env=HEARTH_COMMIT={commit}");

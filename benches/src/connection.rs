@@ -23,10 +23,7 @@ pub struct Connection {
 impl Connection {
     /// Connects; with `keys`, every request is signed.
     pub async fn open(address: &str, keys: Option<(String, String)>) -> Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
+        let sender = connect(address).await?;
         let credentials = keys.as_ref().map(credentials);
         Ok(Self { sender, address: address.to_owned(), credentials })
     }
@@ -49,6 +46,10 @@ impl Connection {
             request = request.header(*name, *value);
         }
         let mut request = request.body(body)?;
+        if self.sender.is_closed() {
+            // A server need not keep an idle connection.
+            self.sender = connect(&self.address).await?;
+        }
         if let Some(credentials) = &self.credentials {
             let uri = format!("http://{}{path}", self.address).parse()?;
             let (method, body) = (request.method().clone(), request.body().clone());
@@ -94,6 +95,14 @@ fn check(name: &str, answer: &Response<Bytes>, expected: &Bytes) -> Result<()> {
 pub(crate) fn credentials((key_id, secret): &(String, String)) -> Credentials {
     let (key_id, secret) = (key_id.clone(), secret.clone());
     Credentials { key_id, secret, session_token: None, region: "us-east-1".into() }
+}
+
+async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 pub(crate) fn unix_s() -> i64 {

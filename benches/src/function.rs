@@ -1,4 +1,4 @@
-//! The echo functions that the figures are about, and how they are deployed.
+//! The echo functions that most jobs are about, and how they are deployed.
 
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -22,6 +22,14 @@ use crate::platform::release_binary;
 pub const ONE_CPU_MB: u32 = 1_769;
 /// The smallest memory, for what is not timed.
 pub const SMALLEST_MB: u32 = 128;
+
+/// A call on a busy machine may take its time, and is then measured, not ended.
+const TIMEOUT_S: u32 = 60;
+
+/// Where a runtime's program is in every sandbox, and so where it is looked for.
+pub const PYTHON: &str = "/usr/bin/python3";
+/// The same for Node.js.
+pub const NODE: &str = "/usr/bin/node";
 
 /// A language to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,15 +55,24 @@ impl Language {
         }
     }
 
+    /// Those whose programs are on this machine.
+    #[must_use]
+    pub fn here() -> Vec<Self> {
+        let is_here = |language: &Self| match language {
+            Self::Provided => release_binary("bootstrap").is_ok(),
+            Self::Python => Path::new(PYTHON).exists(),
+            Self::Nodejs => Path::new(NODE).exists(),
+        };
+        Self::ALL.into_iter().filter(is_here).collect()
+    }
+
     fn runtime(self) -> Result<String> {
         Ok(match self {
             Self::Provided => "provided.al2023".into(),
-            Self::Python => {
-                printed("/usr/bin/python3", &["-c", "import sys; print(f'python3.{sys.version_info[1]}', end='')"])?
-            }
+            Self::Python => printed(PYTHON, &["-c", "import sys; print(f'python3.{sys.version_info[1]}', end='')"])?,
             Self::Nodejs => {
                 let print = "process.stdout.write(`nodejs${process.versions.node.split('.')[0]}.x`)";
-                printed("/usr/bin/node", &["-e", print])?
+                printed(NODE, &["-e", print])?
             }
         })
     }
@@ -84,7 +101,7 @@ impl FromStr for Language {
 pub async fn deploy(connection: &mut Connection, language: Language, name: &str, memory_mb: u32) -> Result<()> {
     let body = json!({
         "FunctionName": name, "Runtime": language.runtime()?, "Handler": "app.handler", "MemorySize": memory_mb,
-        "Role": "arn:aws:iam::000000000000:role/lambda", "Code": {"ZipFile": STANDARD.encode(language.bundle()?)},
+        "Timeout": TIMEOUT_S, "Role": "arn:aws:iam::000000000000:role/lambda", "Code": {"ZipFile": STANDARD.encode(language.bundle()?)},
     });
     let answer = connection.send(Method::POST, "/2015-03-31/functions", Bytes::from(body.to_string())).await?;
     if answer.status() != 201 {

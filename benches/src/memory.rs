@@ -80,9 +80,26 @@ fn field(line: &str, name: &str) -> u64 {
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// Its parent's.
+    pub parent: u32,
+    /// The first word of its command line.
+    pub command: String,
+}
+
 /// Every descendant of `root`, with its command line's first word.
 #[must_use]
 pub fn descendants(root: u32) -> Vec<(u32, String)> {
+    processes_below(root).into_iter().map(|process| (process.pid, process.command)).collect()
+}
+
+/// Every descendant of `root`, parents before their children.
+#[must_use]
+pub fn processes_below(root: u32) -> Vec<Process> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
@@ -93,15 +110,58 @@ pub fn descendants(root: u32) -> Vec<(u32, String)> {
     }
     let mut found = Vec::new();
     let mut open = vec![root];
-    while let Some(pid) = open.pop() {
-        for &child in children.get(&pid).into_iter().flatten() {
-            let command = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+    while let Some(parent) = open.pop() {
+        for &pid in children.get(&parent).into_iter().flatten() {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let first = command.split(|byte| *byte == 0).next().unwrap_or_default();
-            found.push((child, String::from_utf8_lossy(first).into_owned()));
-            open.push(child);
+            found.push(Process { pid, parent, command: String::from_utf8_lossy(first).into_owned() });
+            open.push(pid);
         }
     }
     found
+}
+
+/// Files that a process has open; zero if it is gone.
+#[must_use]
+pub fn open_files(pid: u32) -> u64 {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |files| files.count() as u64)
+}
+
+/// Threads of a process; zero if it is gone.
+#[must_use]
+pub fn threads(pid: u32) -> u64 {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, |threads| threads.count() as u64)
+}
+
+/// Files that a process may have open; zero if it is gone.
+#[must_use]
+pub fn open_files_max(pid: u32) -> u64 {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
+    soft.and_then(|soft| soft.parse().ok()).unwrap_or(0)
+}
+
+/// Memory of the whole machine, KiB.
+#[must_use]
+pub fn total_kib() -> u64 {
+    machine("MemTotal:")
+}
+
+/// What the whole machine can give without pushing anything out, KiB.
+#[must_use]
+pub fn available_kib() -> u64 {
+    machine("MemAvailable:")
+}
+
+/// How much of the machine's memory is in use, percent.
+#[must_use]
+pub fn used_percent() -> u32 {
+    let total = total_kib().max(1);
+    (total.saturating_sub(available_kib()) * 100 / total) as u32
+}
+
+fn machine(name: &str) -> u64 {
+    fs::read_to_string("/proc/meminfo").unwrap_or_default().lines().map(|line| field(line, name)).sum()
 }
 
 #[cfg(test)]
@@ -127,6 +187,17 @@ mod tests {
         assert_eq!(split(&smaps.concat(), 0xc000), all);
         assert_eq!(split(&smaps.concat(), 0).own, 654_321);
         assert!(resident(std::process::id(), 0).pss > 0);
+    }
+
+    #[test]
+    fn the_machine_tells_what_it_has() {
+        let own = std::process::id();
+        assert!(threads(own) > 0 && threads(0) == 0);
+        assert!(total_kib() > available_kib() && used_percent() < 100);
+        assert!((3..open_files_max(own)).contains(&open_files(own)));
+        let parent = rustix::process::getppid().map_or(0, |parent| parent.as_raw_nonzero().get().unsigned_abs());
+        let own_process = |process: &Process| process.pid == own && process.parent == parent;
+        assert!(processes_below(parent).iter().any(own_process));
         assert_eq!(resident(0, 1), Resident::default());
     }
 }

@@ -1,4 +1,4 @@
-//! A Hearth of one's own, started from the release binary and stopped at the end.
+//! A Hearth of one's own, started from the program beside this one and stopped at the end.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -73,12 +73,12 @@ impl Drop for Platform {
     }
 }
 
-/// `target/release/NAME`, beside this very program.
+/// `NAME` beside this very program, in `target/release` or `target/debug`.
 pub fn release_binary(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let path = own.parent().unwrap_or(Path::new(".")).join(name);
     if !path.exists() {
-        bail!("{} is not there: run `make build` first", path.display());
+        bail!("{} is not there: it belongs beside hearth-bench (`make build` puts it there)", path.display());
     }
     Ok(path)
 }
@@ -90,7 +90,7 @@ fn chosen_isolation(hearth: &Path) -> Result<String> {
         return Ok(chosen);
     }
     eprintln!(
-        "figures: this machine allows no jail: these are figures of --isolation process, which is NO SECURITY BOUNDARY"
+        "hearth-bench: this machine allows no jail: these are figures of --isolation process, which is NO SECURITY BOUNDARY"
     );
     Ok("process".into())
 }

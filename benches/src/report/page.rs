@@ -86,6 +86,7 @@ caption { text-align: left; font-weight: 600; padding-bottom: .4em }
 .wide th { font-weight: 500; color: var(--soft); background: var(--head) }
 .wide th, .wide td { padding: .3em .8em; border-bottom: 1px solid var(--line); text-align: right }
 .wide th:first-child, .wide td:first-child { text-align: left }
+.wide td { white-space: nowrap }
 .facts th { font-weight: 400; color: var(--soft); text-align: left; padding: .1em 1.5em .1em 0; vertical-align: top }
 figure { margin: 1.6em 0; border: 1px solid var(--line); border-radius: 6px; overflow: hidden }
 figure svg { display: block; width: 100%; height: auto }

@@ -15,7 +15,7 @@ const PROGRAM: &str = "hearth-bench";
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Bench {
-    /// boot, restore or density, and its options
+    /// density, compare, boot, restore and others (`hearth bench --help` tells them), and its options
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "JOB")]
     arguments: Vec<OsString>,
 }

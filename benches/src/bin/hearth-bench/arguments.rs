@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{cold_start, control_plane, sandbox, warm};
+use crate::{cold_start, compare, control_plane, density, sandbox, warm};
 
 /// Measures Hearth on this machine.
 #[derive(Debug, Parser)]
@@ -26,14 +26,21 @@ pub(crate) enum Job {
     Restore(sandbox::Options),
     /// A bare sandbox at rest: from the launcher's call until its snapshot is there
     Snapshot(sandbox::Options),
-    /// Memory of idle sandboxes, by how many there are; restored from one snapshot where there are snapshots
-    Density(sandbox::Options),
     /// Routing, leases and placement alone, over simulated workers in virtual time: what they cost and how that grows
     ControlPlane(control_plane::Options),
     /// Calls that meet no idle slot, each taken apart into its phases
     ColdStart(cold_start::Options),
     /// Calls that find their environment: latency at a steady rate, best rate, CPU time of each call
     Warm(warm::Options),
+    /// Idle slots on a platform of its own: how many, what each costs, what limits them
+    Density(density::Options),
+    /// Warm calls, cold calls and idle slots beside what else is on this machine, in turn
+    Compare(compare::Options),
+    /// Memory of bare idle sandboxes, by how many there are; restored from one snapshot where there are snapshots
+    BareDensity(sandbox::Options),
+    /// The echo server that warm calls are compared with
+    #[command(hide = true)]
+    ServeEcho,
 }
 
 #[cfg(test)]

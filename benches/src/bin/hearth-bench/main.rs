@@ -9,7 +9,9 @@
 
 mod arguments;
 mod cold_start;
+mod compare;
 mod control_plane;
+mod density;
 mod sandbox;
 mod site;
 mod warm;
@@ -39,6 +41,9 @@ async fn main() -> ExitCode {
 /// and the sandboxes that it started.
 async fn run(arguments: Arguments) -> Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    if matches!(arguments.job, Job::ServeEcho) {
+        return compare::serve_echo().await;
+    }
     let begun = Run::begin();
     let mut report = tokio::select! {
         report = measure(&arguments.job) => report?,
@@ -55,9 +60,12 @@ async fn measure(job: &Job) -> Result<Report> {
         Job::Boot(options) => sandbox::boot(options).await,
         Job::Restore(options) => sandbox::restore(options).await,
         Job::Snapshot(options) => sandbox::snapshot(options).await,
-        Job::Density(options) => sandbox::density(options).await,
         Job::ControlPlane(options) => control_plane::run(options).await,
         Job::ColdStart(options) => cold_start::measure(options).await,
         Job::Warm(options) => warm::measure(options).await,
+        Job::Density(options) => density::measure(options).await,
+        Job::Compare(options) => compare::measure(options).await,
+        Job::BareDensity(options) => sandbox::density(options).await,
+        Job::ServeEcho => bail!("it serves and finds nothing"),
     }
 }

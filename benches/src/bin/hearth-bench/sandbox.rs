@@ -171,7 +171,7 @@ fn starts_json((isolation, starts): &(Isolation, Starts)) -> Value {
 }
 
 fn density_report(options: &Options, found: &[(Isolation, Vec<Point>)]) -> Report {
-    let mut report = Report::new("density", options.as_json());
+    let mut report = Report::new("bare-density", options.as_json());
     let columns = ["idle sandboxes", "count", "PSS KiB", "private", "of it not guest memory", "shared", "charged"];
     let rows = found.iter().filter_map(|(isolation, points)| {
         let last = points.last()?;
