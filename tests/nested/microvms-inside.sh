@@ -20,8 +20,8 @@ failed=0
 for kernel in "$@"; do
     case $part,$kernel in
     whole,small) kernel small /lab/bin/guest-images test_microvm.py test_microvm_functions.py test_runtimes.py test_languages.py \
-        -k "microvm or one and (compiled or error_document or failing_init and not OutOfMemory or (ruby or java) and (echo or \
-            context or stack_trace))" ;;
+        -k "microvm or one and (compiled or error_document or failing_init and not OutOfMemory or test_echo and ruby or \
+            test_context and ruby)" ;;
     whole,stock) kernel stock /lab/bin/guest-images-stock test_microvm.py test_runtimes.py \
         -k "of_its_own or of_a_snapshot or of_node or crash or one and compiled" ;;
     # One platform each: what starts it costs most.
