@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::memory::descendants;
 
+/// What a jail shows the shim as.
+const JAILED_SHIM: &str = "/run/hearth/init";
+
 /// What processes a platform on this machine consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
@@ -36,6 +39,9 @@ impl Group {
 
     /// By the program's path.
     fn of(program: &str) -> Self {
+        if program == JAILED_SHIM {
+            return Self::Shims;
+        }
         match Path::new(program).file_name().and_then(|name| name.to_str()) {
             Some("hearth") => Self::Platform,
             Some("hearth-shim") => Self::Shims,
@@ -126,6 +132,6 @@ mod tests {
     fn programs_have_their_groups() {
         let groups = ["/opt/hearth", "/jail/hearth-shim", "hearth-vmm", "/usr/bin/python3", ""].map(Group::of);
         assert_eq!(groups[..4], Group::ALL);
-        assert_eq!(groups[4], Group::Runtimes);
+        assert_eq!((groups[4], Group::of("/run/hearth/init")), (Group::Runtimes, Group::Shims));
     }
 }
