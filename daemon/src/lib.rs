@@ -8,11 +8,13 @@ pub mod config;
 pub mod telemetry;
 
 mod clock;
+mod open_files;
 mod readiness;
 mod signal;
 mod tasks;
 
 pub use clock::Clock;
+pub use open_files::raise_open_files_limit;
 pub use readiness::{Condition, Readiness};
 pub use signal::{ShutdownSignal, ShutdownSignals};
 pub use tasks::{OnFailure, TaskFailure, Tasks};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use hearth_daemon::{Readiness, ShutdownSignals, admin, telemetry};
+use hearth_daemon::{Readiness, ShutdownSignals, admin, raise_open_files_limit, telemetry};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -30,6 +30,9 @@ pub(super) fn run(config: ProcessConfig) -> ExitCode {
 async fn serve(config: ProcessConfig) -> Result<()> {
     let (format, filter) = &config.log;
     telemetry::start(*format, filter)?;
+    if let Err(error) = raise_open_files_limit() {
+        warn!(%error, "the limit of open files stays as it is: many slots or connections may not fit");
+    }
     let mut signals = ShutdownSignals::listen().context("listen for signals")?;
     let registry = Registry::new();
     let readiness = Readiness::new();

@@ -37,7 +37,7 @@ impl fmt::Display for Verdict {
 
 /// Of every bench that both have.
 pub(super) fn of(rounds: &[(Times, Times)]) -> Vec<Verdict> {
-    let benches = rounds.first().map(|(_, ours)| ours.keys().cloned().collect()).unwrap_or_else(Vec::new);
+    let benches: Vec<_> = rounds.first().map(|(_, ours)| ours.keys().cloned().collect()).unwrap_or_default();
     benches.into_iter().filter_map(|bench| verdict(bench, rounds)).collect()
 }
 
