@@ -6,6 +6,7 @@ pub mod caller;
 pub mod connection;
 pub mod cores;
 pub mod cpu;
+pub mod cpu_tree;
 pub mod function;
 pub mod machine;
 pub mod memory;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{cold_start, compare, control_plane, density, sandbox, warm};
+use crate::{burst, cold_start, compare, control_plane, density, sandbox, warm};
 
 /// Measures Hearth on this machine.
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Job {
     /// A bare sandbox: from the launcher's call to the shim's word that it is ready
     Boot(sandbox::Options),
+    /// Many calls at once to a cold function: until all are answered, environments made, CPU time beside single starts
+    Burst(burst::Options),
     /// A bare sandbox: from the launcher's call to the shim's word that it is restored from a snapshot
     Restore(sandbox::Options),
     /// A bare sandbox at rest: from the launcher's call until its snapshot is there

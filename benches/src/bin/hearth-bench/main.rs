@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod burst;
 mod cold_start;
 mod compare;
 mod control_plane;
@@ -58,6 +59,7 @@ async fn run(arguments: Arguments) -> Result<()> {
 async fn measure(job: &Job) -> Result<Report> {
     match job {
         Job::Boot(options) => sandbox::boot(options).await,
+        Job::Burst(options) => burst::measure(options).await,
         Job::Restore(options) => sandbox::restore(options).await,
         Job::Snapshot(options) => sandbox::snapshot(options).await,
         Job::ControlPlane(options) => control_plane::run(options).await,
