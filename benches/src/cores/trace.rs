@@ -142,7 +142,7 @@ mod tests {
         };
         let (hourly, minutely) = (share(1.0 / 3_600.0), share(1.0 / 60.0));
         assert!((hourly.0 - 0.45).abs() < 0.01 && (minutely.0 - 0.81).abs() < 0.01, "{hourly:?} {minutely:?}");
-        assert!(minutely.1 < 0.01, "{minutely:?}");
+        assert!(minutely.1 < 0.02, "{minutely:?}");
         let span = called[9_999].gap_s.recip() / called[0].gap_s.recip();
         assert!(span.log10() > 7.5, "{span}");
     }
