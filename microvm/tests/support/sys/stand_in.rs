@@ -14,7 +14,8 @@ use std::os::unix::net::UnixDatagram;
 /// The control socket keeps packets apart, as datagrams are.
 const CONTROL_FD: i32 = 3;
 const HELLO: u8 = 0;
-const ANSWER_HELLO: &[u8] = &[0, 0, 1];
+/// The last is `hearth_vmm::control::VERSION`.
+const ANSWER_HELLO: &[u8] = &[0, 0, 2];
 const ANSWER_DONE: &[u8] = &[0, 1];
 const EVENT_RESET: &[u8] = &[1, 0, 0];
 
