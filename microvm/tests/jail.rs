@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use agent::{Agent, launcher, limits, spec};
 use hearth_microvm::{Launcher, Limits};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,6 +172,22 @@ thread = threading.Thread(target=time.sleep, args=(0,)); thread.start(); thread.
 out = subprocess.run(['/bin/sh', '-c', 'echo $((6*7)); ls /proc | grep -c meminfo'], capture_output=True, text=True)
 answer = [out.stdout, out.stderr, socket.gethostname(), socket.if_nameindex(), len(open('/proc/meminfo').read()) > 0]";
     assert_eq!(agent.ask(code).await, json!(["42\n1\n", "", "sandbox", [[1, "lo"]], true]));
+}
+
+/// A worker with a hundred slots has more files open than any of its sandboxes may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_launcher_may_have_more_files_open_than_a_sandbox_may() {
+    let Some(launcher) = launcher() else { return };
+    let spec = spec("crowded");
+    let limit = getrlimit(Resource::Nofile);
+    let needed = spec.limits.max_open_files + 200;
+    assert!(limit.maximum.is_none_or(|most| most > needed), "run with `ulimit -Hn` above {needed}");
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let _kept: Vec<_> = (0..spec.limits.max_open_files + 100).map(|_| null.try_clone().unwrap()).collect();
+    let mut agent = Agent::boot(&*launcher, spec).await;
+    assert_eq!(agent.ask("answer = os.getpid()").await, json!(1));
+    assert_eq!(agent.ask("answer = sorted(int(fd) for fd in os.listdir('/proc/self/fd'))[:3]").await, json!([0, 1, 2]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use libc::{
     MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_NPROC, SYS_chdir,
-    SYS_ioctl, SYS_move_mount, SYS_sethostname, SYS_setsid, SYS_socket, SYS_unshare,
+    SYS_close_range, SYS_ioctl, SYS_move_mount, SYS_sethostname, SYS_setsid, SYS_socket, SYS_unshare,
 };
 use seccompiler::BpfProgram;
 
@@ -126,6 +126,9 @@ fn bring_up_loopback(script: &mut Script) {
     let up = (libc::IFF_UP | libc::IFF_RUNNING) as u64;
     let request = vec![u64::from_ne_bytes(*b"lo\0\0\0\0\0\0"), 0, up, 0, 0];
     let kind = (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as u64;
+    // A launcher of many sandboxes has more files open than a sandbox may: below that limit there is no number left until
+    // one is given up, and 0 is given anew later.
+    script.step("make room for a socket", SYS_close_range, [Arg::Number(0), Arg::Number(0), Arg::Number(0)]);
     script.step("socket", SYS_socket, [Arg::Number(libc::AF_INET as u64), Arg::Number(kind), Arg::Number(0)]);
     let args = [Arg::Previous, Arg::Number(libc::SIOCSIFFLAGS), Arg::Words(request)];
     script.step("bring up lo", SYS_ioctl, args);
