@@ -16,9 +16,20 @@ pub(super) enum Paint {
     Thing(usize),
 }
 
-/// Told apart also by those who see no red or green (Okabe and Ito's), and by their dashes without any colour.
-const THINGS: [(u8, u8, u8); 6] =
-    [(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233)];
+/// Told apart also by those who see no red or green (Okabe and Ito's six, then four of Tol's), and by their dashes without
+/// any colour. As many as a cold start has phases.
+const THINGS: [(u8, u8, u8); 10] = [
+    (0, 114, 178),
+    (213, 94, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (230, 159, 0),
+    (86, 180, 233),
+    (153, 153, 51),
+    (136, 34, 85),
+    (136, 136, 136),
+    (51, 34, 136),
+];
 const DASHES: [&[f64]; 5] = [&[], &[8.0, 4.0], &[2.0, 3.0], &[10.0, 3.0, 2.0, 3.0], &[5.0, 2.0]];
 
 impl Paint {
