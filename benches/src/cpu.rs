@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::memory::descendants;
 
 /// What a jail shows the shim as.
-const JAILED_SHIM: &str = "/run/hearth/init";
+pub const JAILED_SHIM: &str = "/run/hearth/init";
 
 /// What processes a platform on this machine consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -87,6 +87,9 @@ impl Language {
     }
 }
 
+/// The event that an echo is called with where nothing else is asked for: 7 bytes.
+pub const EVENT: Bytes = Bytes::from_static(b"\"hello\"");
+
 impl FromStr for Language {
     type Err = String;
 

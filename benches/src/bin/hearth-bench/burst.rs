@@ -29,7 +29,7 @@ const UNCOUNTED: usize = 2;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// What to measure: provided, python or node; give it again for more [default: provided and python]
-    #[arg(long = "runtime", value_name = "RUNTIME", value_parser = language)]
+    #[arg(long = "runtime", value_name = "RUNTIME")]
     runtimes: Vec<Language>,
     /// Memory of the functions, MB: what many need at once must be there
     #[arg(long, value_name = "MB", default_value_t = function::SMALLEST_MB)]
@@ -71,12 +71,6 @@ struct Burst {
     cpu: Duration,
     /// Environments that were there when all were answered, beyond those before.
     made: usize,
-}
-
-/// By the name that tables give it.
-fn language(name: &str) -> Result<Language, String> {
-    let named = Language::ALL.into_iter().find(|language| language.name() == name);
-    named.ok_or_else(|| format!("one of {}", Language::ALL.map(Language::name).join(", ")))
 }
 
 /// A platform, and a connection for what is no call.
@@ -142,7 +136,7 @@ async fn singles(
     caller: &mut Connection,
     progress: &Progress,
 ) -> Result<(Samples, Duration)> {
-    let event = Bytes::from_static(EVENT);
+    let event = function::EVENT;
     let pid = site.platform.pid();
     let (mut samples, mut spent) = (Samples::default(), Duration::ZERO);
     for round in 0..UNCOUNTED + options.singles as usize {
@@ -171,8 +165,6 @@ async fn slots(site: &mut Site, name: &str) -> Result<BTreeSet<String>> {
     Ok(of_function.filter_map(|slot| slot["id"].as_str().map(str::to_owned)).collect())
 }
 
-const EVENT: &[u8] = b"\"hello\"";
-
 /// Ends the function's environments and waits until that costs nothing more.
 async fn retire(site: &mut Site, name: &str, round: usize) -> Result<()> {
     function::retire_environments(&mut site.control, name, round).await?;
@@ -182,7 +174,7 @@ async fn retire(site: &mut Site, name: &str, round: usize) -> Result<()> {
 
 /// So many calls, each on a connection of its own that is open already; all must be answered.
 async fn at_once(callers: Vec<Connection>, calls: u32, name: &str) -> Result<(Vec<Connection>, Samples)> {
-    let event = Bytes::from_static(EVENT);
+    let event = function::EVENT;
     let (mut under_way, mut idle) = (JoinSet::new(), Vec::new());
     let begun = Instant::now();
     for (number, mut caller) in callers.into_iter().enumerate() {

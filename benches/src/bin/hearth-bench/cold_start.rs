@@ -6,7 +6,6 @@ mod pool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
 use clap::Args;
 use hearth_benches::connection::Connection;
 use hearth_benches::function::{self, Language};
@@ -87,7 +86,7 @@ async fn starts(site: &mut Site, options: &Options, language: Language) -> Resul
     let mut caller = Connection::open(&site.address, Some(site.keys.clone())).await?;
     let progress = Progress::of(format!("cold starts of {}", language.name()), u64::from(options.count));
     let mut found = Found { language, phases: Phases::default(), booted: 0, warm: 0 };
-    let (mut round, event) = (0, Bytes::from_static(b"\"hello\""));
+    let (mut round, event) = (0, function::EVENT);
     let last = UNCOUNTED + options.count.saturating_mul(TRIES);
     while found.phases.whole.len() < options.count as usize {
         ensure!(round < last, "of {round} calls only {} met no idle slot", found.phases.whole.len());

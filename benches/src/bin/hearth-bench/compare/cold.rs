@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use bytes::Bytes;
 use hearth_benches::connection::Connection;
-use hearth_benches::function::{self, Language};
+use hearth_benches::function::{self, EVENT, Language};
 use hearth_benches::platform::Platform;
 use hearth_benches::plot::{Axis, Curve, Plot};
 use hearth_benches::progress::Progress;
@@ -16,7 +15,6 @@ use super::Options;
 use super::contest::Contest;
 use super::walls::Site;
 
-const EVENT: Bytes = Bytes::from_static(b"\"hello\"");
 /// Of one runtime.
 const POOL: u32 = 4;
 /// A pool needs a moment to refill; without one, nothing happens meanwhile.

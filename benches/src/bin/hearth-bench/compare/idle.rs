@@ -3,9 +3,8 @@
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
 use hearth_benches::connection::Connection;
-use hearth_benches::function::{self, Language};
+use hearth_benches::function::{self, EVENT, Language};
 use hearth_benches::memory;
 use hearth_benches::platform::Platform;
 use hearth_benches::progress::Progress;
@@ -18,7 +17,6 @@ use super::contest::Contest;
 use super::walls::{Deed, Site, Walls};
 use crate::density::account::look;
 
-const EVENT: Bytes = Bytes::from_static(b"\"hello\"");
 /// What a worker gives a microVM beyond its function's memory, MiB.
 const GUEST_KERNEL_MIB: u64 = 32;
 const GUEST_BYTES: u64 = (function::SMALLEST_MB as u64 + GUEST_KERNEL_MIB) << 20;

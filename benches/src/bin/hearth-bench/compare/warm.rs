@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
 use hearth_benches::connection::Connection;
-use hearth_benches::function::{self, Language};
+use hearth_benches::function::{self, EVENT, Language};
 use hearth_benches::platform::Platform;
 use hearth_benches::plot::{Axis, Curve, Plot};
 use hearth_benches::progress::Progress;
@@ -21,7 +20,6 @@ const CONCURRENCY: usize = 32;
 const THROUGHPUT_TURN: Duration = Duration::from_secs(1);
 /// Calls before the first round.
 const WARM_UP: u32 = 100;
-const EVENT: Bytes = Bytes::from_static(b"\"hello\"");
 
 /// Where calls go.
 #[derive(Clone)]

@@ -3,10 +3,8 @@
 use std::collections::HashSet;
 use std::ops::{Add, Sub};
 
+use hearth_benches::cpu::JAILED_SHIM;
 use hearth_benches::memory::{self, Process};
-
-/// What a jail shows the shim as.
-const JAILED_SHIM: &str = "/run/hearth/init";
 
 /// Memory of a platform and all its slots, KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hearth_benches::connection::Connection;
-use hearth_benches::function::{self, Language};
+use hearth_benches::function::{self, EVENT, Language};
 use hearth_benches::memory;
 use hearth_benches::platform::Platform;
 use hearth_benches::progress::Progress;
@@ -22,7 +22,6 @@ const FIRST: u32 = 2;
 const POINTS: u32 = 20;
 /// What a worker gives a microVM beyond its function's memory, MiB.
 const GUEST_KERNEL_MIB: u64 = 32;
-const EVENT: Bytes = Bytes::from_static(b"\"hello\"");
 
 /// When to stop; whichever comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use hearth_benches::progress::Progress;
 use hearth_benches::statistics::Samples;
+use hearth_microvm::Sandbox;
 
 use super::Options;
 use super::bed::{Answered, Bed};
+use super::dialogue::Dialogue;
 
 /// Starts that are not counted: they bring files and caches in, which later ones have for nothing.
 const WARM_UPS: u32 = 2;
@@ -53,10 +55,7 @@ pub(super) async fn boots(bed: &Bed, options: &Options) -> Result<Starts> {
         let launched = begun.elapsed();
         let ready = dialogue.ready().await?;
         let word = Instant::now();
-        let answered = bed.call(&mut *sandbox, &mut dialogue).await?;
-        if number == 0 && !options.no_prefetch {
-            sandbox.record_prefetch().await?;
-        }
+        let answered = call(bed, options, number, &mut *sandbox, &mut dialogue).await?;
         if number >= WARM_UPS {
             starts.add_steps(begun, word, answered);
             starts.launcher.push(launched);
@@ -80,11 +79,7 @@ pub(super) async fn restores(bed: &Bed, options: &Options) -> Result<Starts> {
         let begun = Instant::now();
         let (mut sandbox, mut dialogue) = bed.restore(&format!("bench-{number}"), &snapshot).await?;
         let word = Instant::now();
-        let answered = bed.call(&mut *sandbox, &mut dialogue).await?;
-        if number == 0 && !options.no_prefetch {
-            // What it touched until now is what later ones get ahead.
-            sandbox.record_prefetch().await?;
-        }
+        let answered = call(bed, options, number, &mut *sandbox, &mut dialogue).await?;
         if number >= WARM_UPS {
             starts.add_steps(begun, word, answered);
         }
@@ -92,6 +87,22 @@ pub(super) async fn restores(bed: &Bed, options: &Options) -> Result<Starts> {
         progress.step();
     }
     Ok(starts)
+}
+
+/// Has start `number` answer a call, if there is a function. What the first one touched until then is what later ones get
+/// ahead.
+async fn call(
+    bed: &Bed,
+    options: &Options,
+    number: u32,
+    sandbox: &mut dyn Sandbox,
+    dialogue: &mut Dialogue,
+) -> Result<Option<Answered>> {
+    let answered = bed.call(sandbox, dialogue).await?;
+    if number == 0 && !options.no_prefetch {
+        sandbox.record_prefetch().await?;
+    }
+    Ok(answered)
 }
 
 /// Snapshots, each of a sandbox booted for it and at rest; and what the files of the last take on the disk, KiB.
